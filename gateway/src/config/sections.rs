@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::kinds::{RedisUrl, Secret, Size, choice, duration, list, off_or_duration, optional, text};
+use super::kinds::{
+    RedisUrl, Secret, Size, choice, duration, list, off_or_duration, optional, text,
+};
 
 /// `[http]`: the public listener.
 #[derive(Clone, Debug, Deserialize, Serialize)]
