@@ -342,24 +342,21 @@ fn an_event_id_outlives_trimming_and_the_stream() {
     });
 }
 
-/// Every call that must be refused, with its code.
-fn refused_calls(redis: &Redis) -> Vec<(Vec<String>, Vec<Vec<u8>>, &'static str)> {
-    let keys = |names: &[&str]| {
-        names
-            .iter()
-            .map(|name| (*name).to_owned())
-            .collect::<Vec<_>>()
-    };
-    let args = |words: &[&str]| {
-        words
-            .iter()
-            .map(|word| word.as_bytes().to_vec())
-            .collect::<Vec<_>>()
-    };
-    let good = vec![redis.stream_key(), redis.head_key()];
-    let mut calls = Vec::new();
-    for bad in [
-        &[][..],
+/// A call that must be refused: keys, arguments and the refusal's code.
+type RefusedCall = (Vec<String>, Vec<Vec<u8>>, &'static str);
+
+fn words(words: &[&str]) -> Vec<Vec<u8>> {
+    words.iter().map(|word| word.as_bytes().to_vec()).collect()
+}
+
+fn calls_with_bad_keys(redis: &Redis) -> Vec<RefusedCall> {
+    let long = "c".repeat(129);
+    let (long_s, long_m) = (
+        format!("sluice:{{{long}}}:s"),
+        format!("sluice:{{{long}}}:m"),
+    );
+    let keys: [&[&str]; 16] = [
+        &[],
         &["sluice:{a}:s"],
         &["sluice:{a}:s", "sluice:{b}:m"],
         &["sluice:{a}:m", "sluice:{a}:s"],
@@ -379,19 +376,16 @@ fn refused_calls(redis: &Redis) -> Vec<(Vec<String>, Vec<Vec<u8>>, &'static str)
             "sluice:{a}:i:1",
             "sluice:{a}:x",
         ],
-    ] {
-        calls.push((keys(bad), args(&["", "x"]), "bad_keys"));
-    }
-    let long = "c".repeat(129);
-    calls.push((
-        vec![
-            format!("sluice:{{{long}}}:s"),
-            format!("sluice:{{{long}}}:m"),
-        ],
-        args(&["", "x"]),
-        "bad_keys",
-    ));
-    for bad in [
+        &[&long_s, &long_m],
+    ];
+    let bad_keys = keys.iter().map(|keys| {
+        (
+            keys.iter().map(|key| (*key).to_owned()).collect(),
+            words(&["", "x"]),
+            "bad_keys",
+        )
+    });
+    let ids = [
         "",
         "a\nb",
         "a\rb",
@@ -399,15 +393,22 @@ fn refused_calls(redis: &Redis) -> Vec<(Vec<String>, Vec<Vec<u8>>, &'static str)
         "\u{7f}",
         "\u{9f}",
         &"é".repeat(129),
-    ] {
-        let record = redis.keys.idempotency(&redis.channel, bad);
-        calls.push((
-            [good.clone(), vec![record]].concat(),
-            args(&["", "x"]),
-            "bad_event_id",
-        ));
-    }
-    for bad in [
+    ];
+    let bad_ids = ids.map(|id| {
+        let keys = vec![
+            redis.stream_key(),
+            redis.head_key(),
+            redis.keys.idempotency(&redis.channel, id),
+        ];
+        (keys, words(&["", "x"]), "bad_event_id")
+    });
+    bad_keys.chain(bad_ids).collect()
+}
+
+fn calls_with_bad_arguments(redis: &Redis) -> Vec<RefusedCall> {
+    let call = |args, code| (vec![redis.stream_key(), redis.head_key()], args, code);
+    let long = "é".repeat(129);
+    let types = [
         "open",
         "error",
         "sluice.open",
@@ -417,52 +418,49 @@ fn refused_calls(redis: &Redis) -> Vec<(Vec<String>, Vec<Vec<u8>>, &'static str)
         "\0",
         "\u{7f}",
         "\u{80}",
-        &"é".repeat(129),
-    ] {
-        calls.push((good.clone(), args(&[bad, "x"]), "bad_event_type"));
-    }
-    calls.push((
-        good.clone(),
+        &long,
+    ];
+    let mut calls: Vec<_> = types
+        .iter()
+        .map(|name| call(words(&[name, "x"]), "bad_event_type"))
+        .collect();
+    calls.push(call(
         vec![b"\xff".to_vec(), b"x".to_vec()],
         "bad_event_type",
     ));
-    calls.push((
-        good.clone(),
-        vec![vec![], vec![b'x'; 65_537]],
-        "event_too_large",
-    ));
-    for bad in [
-        &[][..],
+    calls.push(call(vec![vec![], vec![b'x'; 65_537]], "event_too_large"));
+    calls.push(call(vec![vec![], vec![b'x', 0xc3]], "data_not_utf8"));
+    let shapes: [&[&str]; 5] = [
+        &[],
         &["t"],
         &["t", "x", "maxlen"],
         &["t", "x", "what", "1"],
         &["t", "x", "tag", "0000000a", "tag", "0000000a"],
-    ] {
-        calls.push((good.clone(), args(bad), "bad_argument"));
-    }
-    for (name, values) in [
+    ];
+    calls.extend(shapes.map(|args| call(words(args), "bad_argument")));
+    let parent = &TRACEPARENT[..52];
+    let options: [(&str, &[&str]); 5] = [
         (
             "maxlen",
-            &["", "0", "-1", "1.5", "1e3", "01", "1000001", "x", " 1"][..],
+            &["", "0", "-1", "1.5", "1e3", "01", "1000001", "x", " 1"],
         ),
         ("ttl", &["0", "315360000001", "9999999999999999999"]),
         ("idem_ttl", &["0", "x"]),
         ("tag", &["", "0000000", "000000000", "0000000A", "0000000g"]),
-        (
-            "tp",
-            &[
-                "",
-                "x",
-                "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-0\n",
-                "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331",
-            ],
-        ),
-    ] {
-        for value in values {
-            calls.push((good.clone(), args(&["t", "x", name, value]), "bad_argument"));
-        }
+        ("tp", &["", "x", parent, &parent.to_uppercase()]),
+    ];
+    for (name, values) in options {
+        calls.extend(
+            values
+                .iter()
+                .map(|value| call(words(&["t", "x", name, value]), "bad_argument")),
+        );
     }
     calls
+}
+
+fn refused_calls(redis: &Redis) -> Vec<RefusedCall> {
+    [calls_with_bad_keys(redis), calls_with_bad_arguments(redis)].concat()
 }
 
 #[test]
@@ -616,21 +614,21 @@ fn data_is_utf8_as_rust_understands_it() {
             }
         }
     }
-    in_each_form(|redis| {
-        let channel = redis.channel.clone();
-        for sample in &samples {
-            let outcome = redis.publish(&Publish::new(&channel, sample));
-            assert_eq!(
-                outcome.is_ok(),
-                std::str::from_utf8(sample).is_ok(),
-                "{sample:02x?}"
-            );
-            assert!(
-                outcome.is_ok() || outcome == Err(Refusal::DataNotUtf8),
-                "{sample:02x?}"
-            );
-        }
-    });
+    let mut redis = Redis::start(Defaults::default(), &[]);
+    redis.form = Form::Fcall;
+    let channel = redis.channel.clone();
+    for sample in &samples {
+        let outcome = redis.publish(&Publish::new(&channel, sample));
+        assert_eq!(
+            outcome.is_ok(),
+            std::str::from_utf8(sample).is_ok(),
+            "{sample:02x?}"
+        );
+        assert!(
+            outcome.is_ok() || outcome == Err(Refusal::DataNotUtf8),
+            "{sample:02x?}"
+        );
+    }
 }
 
 #[test]
@@ -730,7 +728,7 @@ fn ensure_head_makes_one_head_and_keeps_it_alive() {
             })
         );
         assert_eq!(redis.ensure_head(), genesis);
-        assert_eq!(redis.all_keys(), [head_key.clone()]);
+        assert_eq!(redis.all_keys(), std::slice::from_ref(&head_key));
         let day = Duration::from_secs(86_400);
         assert!(redis.ttl(&head_key) > day * 29);
         redis.run::<()>(&["PEXPIRE", &head_key, "60000"]);
