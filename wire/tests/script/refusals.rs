@@ -184,69 +184,74 @@ fn an_unknown_argument_is_told_the_accepted_ones() {
     });
 }
 
+/// Calls on both sides of the rules; `longest` is the longest name there may be.
+fn awkward_publishes<'a>(base: Publish<'a>, longest: &'a str) -> Vec<Publish<'a>> {
+    vec![
+        base,
+        Publish {
+            event_type: Some("open"),
+            ..base
+        },
+        Publish {
+            event_type: Some(longest),
+            event_id: Some(longest),
+            ..base
+        },
+        Publish {
+            event_type: Some("sluice.x"),
+            event_id: Some("\n"),
+            ..base
+        },
+        Publish {
+            event_id: Some(""),
+            ..base
+        },
+        Publish {
+            data: b"\xc3",
+            ..base
+        },
+        Publish {
+            data: &[b'x'; 65_536],
+            ..base
+        },
+        Publish {
+            data: &[0xff; 65_537],
+            ..base
+        },
+        Publish {
+            maxlen: Some(0),
+            ..base
+        },
+        Publish {
+            maxlen: Some(1_000_001),
+            ..base
+        },
+        Publish {
+            ttl: Some(Duration::from_micros(1)),
+            ..base
+        },
+        Publish {
+            idem_ttl: Some(Duration::MAX),
+            ..base
+        },
+        Publish {
+            traceparent: Some("x"),
+            ..base
+        },
+        Publish {
+            traceparent: Some(TRACEPARENT),
+            ..base
+        },
+    ]
+}
+
 #[test]
 fn the_script_and_the_local_check_refuse_alike() {
     in_each_form(|redis| {
         let channel = redis.channel.clone();
         let base = Publish::new(&channel, b"x");
         let many = "é".repeat(128);
-        for publish in [
-            base,
-            Publish {
-                event_type: Some("open"),
-                ..base
-            },
-            Publish {
-                event_type: Some(&many),
-                event_id: Some(&many),
-                ..base
-            },
-            Publish {
-                event_type: Some("sluice.x"),
-                event_id: Some("\n"),
-                ..base
-            },
-            Publish {
-                event_id: Some(""),
-                ..base
-            },
-            Publish {
-                data: b"\xc3",
-                ..base
-            },
-            Publish {
-                data: &[b'x'; 65_536],
-                ..base
-            },
-            Publish {
-                data: &[0xff; 65_537],
-                ..base
-            },
-            Publish {
-                maxlen: Some(0),
-                ..base
-            },
-            Publish {
-                maxlen: Some(1_000_001),
-                ..base
-            },
-            Publish {
-                ttl: Some(Duration::from_micros(1)),
-                ..base
-            },
-            Publish {
-                idem_ttl: Some(Duration::MAX),
-                ..base
-            },
-            Publish {
-                traceparent: Some("x"),
-                ..base
-            },
-            Publish {
-                traceparent: Some(TRACEPARENT),
-                ..base
-            },
-        ] {
+        for publish in awkward_publishes(base, &many) {
             let local = publish
                 .check(redis.defaults.event_bytes)
                 .map_err(|refusal| refusal.to_string());
