@@ -1,0 +1,4 @@
+//! The gateway against real Redis servers, and its embedded broker beside them.
+
+#[path = "../harness/mod.rs"]
+mod harness;
