@@ -91,8 +91,13 @@ impl PeerStreams {
 
     /// Lets a stream go.
     pub fn forget(&self, key: usize) {
-        self.open.set(self.open.get().saturating_sub(1));
         self.wakers.borrow_mut().remove(&key);
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        self.streams.open.set(self.streams.open.get().saturating_sub(1));
     }
 }
 
