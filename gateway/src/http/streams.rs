@@ -84,8 +84,12 @@ impl LocalStreams {
             seats: Cell::new(0),
         }));
         let feed = streams.clone().feed(port, drain);
-        // It lives as long as its thread; nobody waits for it.
-        drop(actix_web::rt::spawn(feed));
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "it ends with its thread, or with the broker"
+        )]
+        let feeding = actix_web::rt::spawn(feed);
+        drop(feeding);
         streams
     }
 
@@ -95,7 +99,11 @@ impl LocalStreams {
         let permit = self.0.admission.admit()?;
         let owner = peer.streams();
         let transport = BodyTransport { waker: None, peer };
-        let key = self.0.worker.borrow_mut().open(opening, transport, self.0.broker.clock().now());
+        let key = self
+            .0
+            .worker
+            .borrow_mut()
+            .open(opening, transport, self.0.broker.clock().now());
         self.0.metrics.opened.inc();
         self.0.metrics.open.inc();
         self.send_questions();
@@ -181,10 +189,14 @@ impl LocalStreams {
                 metrics.latency_clamped.inc();
             }
             let millis = u32::try_from(latency.max(0)).unwrap_or(u32::MAX);
-            metrics.delivery_latency_seconds.observe(f64::from(millis) / 1_000.0);
+            metrics
+                .delivery_latency_seconds
+                .observe(f64::from(millis) / 1_000.0);
             metrics.delivered.inc();
         }
-        metrics.delivered.inc_by(std::mem::take(&mut tally.ephemerals));
+        metrics
+            .delivered
+            .inc_by(std::mem::take(&mut tally.ephemerals));
         let replayed = std::mem::take(&mut tally.replayed);
         metrics.delivered.inc_by(replayed);
         self.0.hub.replay_events.inc_by(replayed);
@@ -194,14 +206,29 @@ impl LocalStreams {
         }
         let unlinked = std::mem::take(&mut tally.unlinked);
         if unlinked > 0 {
-            tracing::error!(unlinked, "frames did not link to their reader's place; it asks again");
+            tracing::error!(
+                unlinked,
+                "frames did not link to their reader's place; it asks again"
+            );
         }
     }
 
     fn close(&self, key: usize) {
-        let ended = self.0.worker.borrow_mut().remove(key, self.0.broker.clock().now());
+        let ended = self
+            .0
+            .worker
+            .borrow_mut()
+            .remove(key, self.0.broker.clock().now());
         self.send_questions();
-        let Some(Ended { reason, duration, events, bytes }) = ended else { return };
+        let Some(Ended {
+            reason,
+            duration,
+            events,
+            bytes,
+        }) = ended
+        else {
+            return;
+        };
         let metrics = &self.0.metrics;
         metrics.open.dec();
         metrics.closed.of(reason).inc();
