@@ -5,5 +5,6 @@ pub mod body;
 pub mod cors;
 pub mod page;
 pub mod params;
+pub mod patterns;
 pub mod probes;
 pub mod problem;
