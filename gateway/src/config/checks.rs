@@ -275,6 +275,7 @@ fn history(history: &HistoryConfig, found: &mut Findings) {
 fn stream(stream: &StreamConfig, found: &mut Findings) {
     found.within("stream.heartbeat", &stream.heartbeat, ms(100), minutes(5));
     found.within("stream.retry", &stream.retry, ms(100), minutes(5));
+    found.within("stream.overload_retry", &stream.overload_retry, ms(100), minutes(60));
     found.within("stream.max_age", &stream.max_age, secs(1), days(7));
     found.within("stream.open_wait", &stream.open_wait, ms(10), secs(30));
     found.within(
@@ -336,10 +337,22 @@ fn limits(limits: &LimitsConfig, found: &mut Findings) {
         1_000_000,
     );
     found.within(
-        "limits.attaches_waiting",
-        &limits.attaches_waiting,
+        "limits.new_heads_per_second",
+        &limits.new_heads_per_second,
         1,
         1_000_000,
+    );
+    found.within(
+        "limits.embedded_channels",
+        &limits.embedded_channels,
+        1,
+        1_000_000,
+    );
+    found.within(
+        "limits.streams_per_connection",
+        &limits.streams_per_connection,
+        1,
+        10_000,
     );
     found.at_least(
         "limits.ring_bytes",

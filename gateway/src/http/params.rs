@@ -9,6 +9,8 @@ use serde::Deserialize;
 use sluice_wire::channel::Channel;
 use sluice_wire::cursor::Cursor;
 
+use crate::connection::StartAt;
+
 use super::problem::{Code, Problem};
 
 /// The bounds of a request.
@@ -30,21 +32,6 @@ pub struct SubscribeRequest {
     pub incoming: Option<String>,
     /// `data` is the JSON object that names channel and position.
     pub envelope: bool,
-}
-
-/// Where a stream begins.
-#[derive(Clone, Debug, PartialEq)]
-pub enum StartAt {
-    /// With the next event.
-    Live,
-    /// After the place that the cursor names.
-    Cursor(Cursor),
-    /// The cursor cannot be read: every channel gets `sluice.reset {bad_cursor}`.
-    BadCursor,
-    /// With the first event at or after this time, Unix milliseconds.
-    Since(u64),
-    /// With the last events of each channel, at most as many as history keeps; more than 0.
-    Last(u32),
 }
 
 /// The parameters as given, before they are understood.
@@ -153,7 +140,7 @@ impl Given {
         // Only what applies is read: a reconnecting EventSource repeats its first URL, and a `last` or `since` that
         // has become wrong since must not end it.
         let start = match (&cursor, &self.since, &self.last) {
-            (Some(text), _, _) => Cursor::parse(text).map_or(StartAt::BadCursor, StartAt::Cursor),
+            (Some(text), _, _) => Cursor::parse(text).map_or(StartAt::Unreadable, StartAt::Cursor),
             (None, Some(text), _) => StartAt::Since(since(text, now)?),
             (None, None, Some(number)) => last(number, limits.last)?,
             (None, None, None) => StartAt::Live,

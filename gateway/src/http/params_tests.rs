@@ -160,11 +160,11 @@ fn a_cursor_makes_stale_start_parameters_harmless() {
 #[case("caf\u{e9}", Some("caf\u{e9}"))]
 fn a_bad_cursor_is_no_error(#[case] text: &str, #[case] echoed: Option<&str>) {
     let request = query(&format!("channel=a&last_event_id={text}")).expect("never a 4xx");
-    assert_eq!(request.start, StartAt::BadCursor);
+    assert_eq!(request.start, StartAt::Unreadable);
     assert_eq!(request.incoming.as_deref(), echoed);
     let long =
         query(&format!("channel=a&last_event_id={}", "x".repeat(10_000))).expect("never a 4xx");
-    assert_eq!((long.start, long.incoming), (StartAt::BadCursor, None));
+    assert_eq!((long.start, long.incoming), (StartAt::Unreadable, None));
 }
 
 #[test]
