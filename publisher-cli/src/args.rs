@@ -15,7 +15,10 @@ use sluice_wire::{Channel, Cursor, Defaults, Keys};
 
 use crate::failure::Failure;
 use crate::pace::Rate;
-use line::{CommandLine, InstallFunctionLine, Line, LinkLine, PublishLine, RedisLine, SettingsLine, TailLine};
+use line::{
+    CommandLine, InstallFunctionLine, Line, LinkLine, PublishLine, RedisLine, SettingsLine,
+    TailLine,
+};
 
 /// What to do, with everything needed to do it.
 #[derive(Debug)]
@@ -185,17 +188,25 @@ fn resolve(line: Line, matches: &ArgMatches) -> Result<Command, Failure> {
 }
 
 fn source(line: &PublishLine) -> Result<Source, Failure> {
-    const FORMS: &str = "publish CHANNEL DATA, or publish CHANNEL - to read standard input, or publish --ndjson";
+    const FORMS: &str =
+        "publish CHANNEL DATA, or publish CHANNEL - to read standard input, or publish --ndjson";
     // `-` is standard input, in the channel's place too where lines may name their own channels.
-    let name = line.channel.as_deref().filter(|name| !(line.ndjson && *name == "-"));
+    let name = line
+        .channel
+        .as_deref()
+        .filter(|name| !(line.ndjson && *name == "-"));
     let channel = name
         .map(|name| Channel::parse(name).map_err(|error| bad_channel(name, &error.to_string())))
         .transpose()?;
     match (channel, line.data.as_deref()) {
-        (channel, None | Some("-")) if line.ndjson => Ok(Source::Ndjson { channel, event_type: line.event.clone() }),
-        (_, Some(_)) if line.ndjson => {
-            Err(Failure::usage("--ndjson reads its events from standard input, but DATA was given", FORMS))
-        }
+        (channel, None | Some("-")) if line.ndjson => Ok(Source::Ndjson {
+            channel,
+            event_type: line.event.clone(),
+        }),
+        (_, Some(_)) if line.ndjson => Err(Failure::usage(
+            "--ndjson reads its events from standard input, but DATA was given",
+            FORMS,
+        )),
         (Some(channel), Some(data)) => Ok(Source::One {
             channel,
             event_type: line.event.clone(),
@@ -218,14 +229,19 @@ fn bad_channel(name: &str, why: &str) -> Failure {
 fn channels(names: Vec<String>) -> Result<Vec<Channel>, Failure> {
     let mut channels: Vec<Channel> = Vec::new();
     for name in names {
-        let channel = Channel::parse(&name).map_err(|error| bad_channel(&name, &error.to_string()))?;
+        let channel =
+            Channel::parse(&name).map_err(|error| bad_channel(&name, &error.to_string()))?;
         if !channels.contains(&channel) {
             channels.push(channel);
         }
     }
     if channels.len() > Cursor::MAX_CHANNELS {
         return Err(Failure::usage(
-            format!("{} channels, but one connection carries at most {}", channels.len(), Cursor::MAX_CHANNELS),
+            format!(
+                "{} channels, but one connection carries at most {}",
+                channels.len(),
+                Cursor::MAX_CHANNELS
+            ),
             "run one `sluice tail` per group of channels",
         ));
     }
@@ -240,7 +256,10 @@ fn start(line: &TailLine) -> Result<Start, Failure> {
                 "a position as `sluice publish` prints it, or the id of an event as the gateway sent it",
             )
         })?;
-        return Ok(Start::From { text: text.clone(), cursor });
+        return Ok(Start::From {
+            text: text.clone(),
+            cursor,
+        });
     }
     Ok(match (line.since, line.last) {
         (Some(age), _) => Start::Since(age),
@@ -257,11 +276,12 @@ fn install_function(line: &InstallFunctionLine) -> Result<InstallFunction, Failu
     if line.print {
         return Ok(InstallFunction::PrintLibrary(defaults));
     }
-    let url = line
-        .redis
-        .redis
-        .as_deref()
-        .ok_or_else(|| Failure::usage("no Redis to install the function in", "pass --redis URL or set SLUICE_REDIS_URL"))?;
+    let url = line.redis.redis.as_deref().ok_or_else(|| {
+        Failure::usage(
+            "no Redis to install the function in",
+            "pass --redis URL or set SLUICE_REDIS_URL",
+        )
+    })?;
     Ok(InstallFunction::Install {
         address: redis_address(url, &line.redis)?,
         defaults,
@@ -274,14 +294,20 @@ fn install_function(line: &InstallFunctionLine) -> Result<InstallFunction, Failu
 fn defaults(line: &SettingsLine) -> Result<(Defaults, bool), Failure> {
     let built_in = Defaults::default();
     let event_bytes = match line.event_bytes {
-        Some(size) => usize::try_from(size.as_u64())
-            .map_err(|_| Failure::usage(format!("--event-bytes {size} is too large"), "give a size such as 64KiB"))?,
+        Some(size) => usize::try_from(size.as_u64()).map_err(|_| {
+            Failure::usage(
+                format!("--event-bytes {size} is too large"),
+                "give a size such as 64KiB",
+            )
+        })?,
         None => built_in.event_bytes,
     };
     let given = line.sharded
         || line.maxlen.is_some()
         || line.event_bytes.is_some()
-        || [line.ttl, line.head_ttl, line.idem_ttl].iter().any(Option::is_some);
+        || [line.ttl, line.head_ttl, line.idem_ttl]
+            .iter()
+            .any(Option::is_some);
     let defaults = Defaults {
         maxlen: line.maxlen.unwrap_or(built_in.maxlen),
         ttl: line.ttl.unwrap_or(built_in.ttl),
@@ -334,7 +360,10 @@ fn redis_address(url: &str, line: &RedisLine) -> Result<RedisAddress, Failure> {
         .into_connection_info()
         .map_err(|error| bad(error.detail().unwrap_or(error.category())))?;
     // RESP3: messages of subscriptions and replies share one connection.
-    let settings = info.redis_settings().clone().set_protocol(redis::ProtocolVersion::RESP3);
+    let settings = info
+        .redis_settings()
+        .clone()
+        .set_protocol(redis::ProtocolVersion::RESP3);
     Ok(RedisAddress {
         info: info.set_redis_settings(settings),
         keys: line.prefix.clone(),
@@ -354,11 +383,22 @@ fn gateway_address(url: &str, line: &LinkLine) -> Result<GatewayAddress, Failure
     if base.query().is_some() || base.fragment().is_some() {
         return Err(bad("it has a query or a fragment"));
     }
-    let token = line.token.clone().filter(|token| !token.is_empty()).map(Secret);
+    let token = line
+        .token
+        .clone()
+        .filter(|token| !token.is_empty())
+        .map(Secret);
     if let Some(token) = &token
         && !token.expose().bytes().all(|byte| byte.is_ascii_graphic())
     {
-        return Err(Failure::usage("the token has characters that no token has", "pass it as issued, without spaces or line ends"));
+        return Err(Failure::usage(
+            "the token has characters that no token has",
+            "pass it as issued, without spaces or line ends",
+        ));
     }
-    Ok(GatewayAddress { base, token, timeout: line.redis.timeout })
+    Ok(GatewayAddress {
+        base,
+        token,
+        timeout: line.redis.timeout,
+    })
 }

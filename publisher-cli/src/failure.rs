@@ -33,7 +33,9 @@ pub enum Failure {
         hint: String,
     },
     /// The event was sent and its reply lost, so nobody here knows whether it was published. Exit 4.
-    #[error("{target} took the event but its reply was lost ({cause}): it may or may not be published")]
+    #[error(
+        "{target} took the event but its reply was lost ({cause}): it may or may not be published"
+    )]
     OutcomeUnknown { target: String, cause: String },
     /// Ctrl-C. Exit 130, without a word.
     #[error("interrupted")]
@@ -56,6 +58,11 @@ impl Failure {
         }
     }
 
+    /// Whether the same attempt may succeed a moment later.
+    pub fn is_unreachable(&self) -> bool {
+        matches!(self, Failure::Unreachable { .. })
+    }
+
     /// Whether the rest of a batch would only fail in the same way.
     pub fn ends_the_batch(&self) -> bool {
         match self {
@@ -74,9 +81,9 @@ impl Failure {
             Failure::Usage { hint, .. } | Failure::Unreachable { hint, .. } => Some(hint),
             Failure::Refused { hint, .. } => *hint,
             Failure::Failed { hint, .. } => hint.as_deref(),
-            Failure::OutcomeUnknown { .. } => {
-                Some("give each event an id (--id, or \"id\" in NDJSON): a repeat is then safe and is done for you")
-            }
+            Failure::OutcomeUnknown { .. } => Some(
+                "give each event an id (--id, or \"id\" in NDJSON): a repeat is then safe and is done for you",
+            ),
             Failure::SomeFailed { .. } | Failure::Interrupted => None,
         }
     }

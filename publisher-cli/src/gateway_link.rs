@@ -18,8 +18,10 @@ const REPLY_BYTES: usize = 64 * 1024;
 pub fn client(address: &GatewayAddress) -> Result<Client, Failure> {
     let mut headers = HeaderMap::new();
     if let Some(token) = &address.token {
-        let mut value = HeaderValue::try_from(format!("Bearer {}", token.expose()))
-            .map_err(|_| Failure::usage("the token cannot be sent as a header", "pass it as issued"))?;
+        let mut value =
+            HeaderValue::try_from(format!("Bearer {}", token.expose())).map_err(|_| {
+                Failure::usage("the token cannot be sent as a header", "pass it as issued")
+            })?;
         value.set_sensitive(true);
         headers.insert(AUTHORIZATION, value);
     }
@@ -76,7 +78,10 @@ pub async fn refusal(address: &GatewayAddress, response: Response) -> Failure {
     let status = response.status();
     let body = body(response).await.unwrap_or_default();
     let problem: Problem = serde_json::from_slice(&body).unwrap_or_default();
-    let reason = status.canonical_reason().unwrap_or("no reason").to_lowercase();
+    let reason = status
+        .canonical_reason()
+        .unwrap_or("no reason")
+        .to_lowercase();
     let code = problem.code.unwrap_or_else(|| reason.replace(' ', "_"));
     let detail = problem.detail.or(problem.title).unwrap_or(reason);
     if may_pass(status) {
@@ -103,7 +108,13 @@ pub fn may_pass(status: StatusCode) -> bool {
 
 /// How long the gateway asks to be left alone, where it says so in seconds.
 pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
+    let seconds = headers
+        .get(RETRY_AFTER)?
+        .to_str()
+        .ok()?
+        .trim()
+        .parse()
+        .ok()?;
     Some(Duration::from_secs(seconds))
 }
 

@@ -35,7 +35,10 @@ impl GatewayPublisher {
     /// # Errors
     /// As [`gateway_link::client`].
     pub fn new(address: GatewayAddress) -> Result<GatewayPublisher, Failure> {
-        Ok(GatewayPublisher { client: gateway_link::client(&address)?, address })
+        Ok(GatewayPublisher {
+            client: gateway_link::client(&address)?,
+            address,
+        })
     }
 
     /// What became of each event, in order.
@@ -49,15 +52,24 @@ impl GatewayPublisher {
             });
             by_channel[group].1.push(at);
         }
-        let groups = by_channel.into_iter().map(|(_, places)| self.publish_in_order(batch, places));
-        let mut outcomes: Vec<(usize, Outcome)> =
-            stream::iter(groups).buffer_unordered(REQUESTS).flat_map(stream::iter).collect().await;
+        let groups = by_channel
+            .into_iter()
+            .map(|(_, places)| self.publish_in_order(batch, places));
+        let mut outcomes: Vec<(usize, Outcome)> = stream::iter(groups)
+            .buffer_unordered(REQUESTS)
+            .flat_map(stream::iter)
+            .collect()
+            .await;
         outcomes.sort_unstable_by_key(|(at, _)| *at);
         outcomes.into_iter().map(|(_, outcome)| outcome).collect()
     }
 
     /// One channel's events, one after the other. After silence, or a refusal of everything, the rest is not sent.
-    async fn publish_in_order(&self, batch: &[Outgoing], places: Vec<usize>) -> Vec<(usize, Outcome)> {
+    async fn publish_in_order(
+        &self,
+        batch: &[Outgoing],
+        places: Vec<usize>,
+    ) -> Vec<(usize, Outcome)> {
         let mut outcomes = Vec::with_capacity(places.len());
         let mut ended: Option<Failure> = None;
         for at in places {
@@ -81,22 +93,29 @@ impl GatewayPublisher {
         let mut backoff = Backoff::new(RETRY_FIRST, RETRY_MOST);
         loop {
             let (failure, asked_wait) = match timeout_at(deadline, self.post(event)).await {
-                Ok(Ok(response)) if response.status().is_success() => return self.receipt(event, response).await,
+                Ok(Ok(response)) if response.status().is_success() => {
+                    return self.receipt(event, response).await;
+                }
                 Ok(Ok(response)) => {
                     let status = response.status();
                     let wait = gateway_link::retry_after(response.headers());
                     let failure = gateway_link::refusal(&self.address, response).await;
-                    let not_published = status == StatusCode::TOO_MANY_REQUESTS || event.event_id.is_some();
+                    let not_published =
+                        status == StatusCode::TOO_MANY_REQUESTS || event.event_id.is_some();
                     if !gateway_link::may_pass(status) || !not_published {
                         return Err(failure);
                     }
                     (failure, wait)
                 }
-                Ok(Err(error)) if error.is_connect() => {
-                    (gateway_link::unreachable(&self.address, gateway_link::cause(&error)), None)
-                }
+                Ok(Err(error)) if error.is_connect() => (
+                    gateway_link::unreachable(&self.address, gateway_link::cause(&error)),
+                    None,
+                ),
                 Ok(Err(error)) => (self.lost(event, gateway_link::cause(&error)), None),
-                Err(_) => (self.lost(event, no_answer_within(self.address.timeout)), None),
+                Err(_) => (
+                    self.lost(event, no_answer_within(self.address.timeout)),
+                    None,
+                ),
             };
             let wait = asked_wait.unwrap_or_else(|| backoff.next_wait());
             let final_word = matches!(failure, Failure::OutcomeUnknown { .. });
@@ -108,8 +127,14 @@ impl GatewayPublisher {
     }
 
     async fn post(&self, event: &Outgoing) -> reqwest::Result<Response> {
-        let url = gateway_link::url(&self.address, &["v1", "channels", event.channel.as_str(), "events"]);
-        let mut request = self.client.post(url).header(header::CONTENT_TYPE, "text/plain; charset=utf-8");
+        let url = gateway_link::url(
+            &self.address,
+            &["v1", "channels", event.channel.as_str(), "events"],
+        );
+        let mut request = self
+            .client
+            .post(url)
+            .header(header::CONTENT_TYPE, "text/plain; charset=utf-8");
         if let Some(event_type) = &event.event_type {
             request = request.header("Sluice-Event", event_type);
         }
@@ -124,7 +149,10 @@ impl GatewayPublisher {
         if event.event_id.is_some() {
             return gateway_link::unreachable(&self.address, cause);
         }
-        Failure::OutcomeUnknown { target: self.address.to_string(), cause }
+        Failure::OutcomeUnknown {
+            target: self.address.to_string(),
+            cause,
+        }
     }
 
     async fn receipt(&self, event: &Outgoing, response: Response) -> Outcome {
@@ -137,7 +165,10 @@ impl GatewayPublisher {
         let receipt = serde_json::from_slice::<Receipt>(&body).ok();
         let position = receipt.as_ref().and_then(|receipt| receipt.id.parse().ok());
         match (position, receipt) {
-            (Some(position), Some(receipt)) => Ok(Published { position, repeated: receipt.repeated }),
+            (Some(position), Some(receipt)) => Ok(Published {
+                position,
+                repeated: receipt.repeated,
+            }),
             _ => Err(Failure::Failed {
                 what: format!("{} answered a publish with no position", self.address),
                 hint: Some("is --gateway the address of a Sluice gateway?".into()),

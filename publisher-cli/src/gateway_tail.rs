@@ -70,13 +70,23 @@ impl Follower {
         let sent = timeout(self.address.timeout, self.request().send()).await;
         let response = match sent {
             Ok(Ok(response)) => response,
-            Ok(Err(error)) => return Err(gateway_link::unreachable(&self.address, gateway_link::cause(&error))),
+            Ok(Err(error)) => {
+                return Err(gateway_link::unreachable(
+                    &self.address,
+                    gateway_link::cause(&error),
+                ));
+            }
             Err(_) => return Err(gateway_link::no_answer(&self.address)),
         };
         match response.status() {
             StatusCode::OK => {}
             // WHATWG HTML 9.2.3: 204 tells a client to stop coming back.
-            StatusCode::NO_CONTENT => return Err(Failure::failed(format!("{} has no stream to give (204)", self.address))),
+            StatusCode::NO_CONTENT => {
+                return Err(Failure::failed(format!(
+                    "{} has no stream to give (204)",
+                    self.address
+                )));
+            }
             _ => {
                 let refusal = gateway_link::refusal(&self.address, response);
                 return Err(timeout(self.address.timeout, refusal)
@@ -84,10 +94,17 @@ impl Follower {
                     .unwrap_or_else(|_| gateway_link::no_answer(&self.address)));
             }
         }
-        let kind = response.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+        let kind = response
+            .headers()
+            .get(header::CONTENT_TYPE)
+            .and_then(|kind| kind.to_str().ok());
         if !kind.is_some_and(|kind| kind.starts_with("text/event-stream")) {
             return Err(Failure::Failed {
-                what: format!("{} answered with {}, not an event stream", self.address, kind.unwrap_or("no content type")),
+                what: format!(
+                    "{} answered with {}, not an event stream",
+                    self.address,
+                    kind.unwrap_or("no content type")
+                ),
                 hint: Some("is --gateway the address of a Sluice gateway?".into()),
             });
         }
@@ -107,7 +124,10 @@ impl Follower {
             match &self.start {
                 _ if !self.last_event_id.is_empty() => {}
                 Start::Since(age) => {
-                    query.append_pair("since", &format!("PT{}S", age.as_secs() + u64::from(age.subsec_nanos() > 0)));
+                    query.append_pair(
+                        "since",
+                        &format!("PT{}S", age.as_secs() + u64::from(age.subsec_nanos() > 0)),
+                    );
                 }
                 Start::Last(count) => {
                     query.append_pair("last", &count.to_string());
@@ -115,9 +135,14 @@ impl Follower {
                 Start::Live | Start::From { .. } => {}
             }
         }
-        let request = self.client.get(url).header(header::ACCEPT, "text/event-stream");
+        let request = self
+            .client
+            .get(url)
+            .header(header::ACCEPT, "text/event-stream");
         match &self.start {
-            _ if !self.last_event_id.is_empty() => request.header("Last-Event-ID", &self.last_event_id),
+            _ if !self.last_event_id.is_empty() => {
+                request.header("Last-Event-ID", &self.last_event_id)
+            }
             Start::From { text, .. } => request.header("Last-Event-ID", text),
             Start::Live | Start::Since(_) | Start::Last(_) => request,
         }
@@ -127,11 +152,14 @@ impl Follower {
     async fn reconnect(&mut self, mut why: String) -> Result<Response, Failure> {
         loop {
             let wait = self.backoff.next_wait();
-            let shown = humantime::format_duration(Duration::from_millis(u64::try_from(wait.as_millis()).unwrap_or(0)));
-            self.printer.notice(&format!("note: {why}; coming back in {shown}"))?;
+            let shown = humantime::format_duration(Duration::from_millis(
+                u64::try_from(wait.as_millis()).unwrap_or(0),
+            ));
+            self.printer
+                .notice(&format!("note: {why}; coming back in {shown}"))?;
             sleep(wait).await;
             match self.connect().await {
-                Err(failure @ Failure::Unreachable { .. }) => why = failure.to_string(),
+                Err(failure) if failure.is_unreachable() => why = failure.to_string(),
                 settled => return settled,
             }
         }
@@ -145,10 +173,18 @@ impl Follower {
                 return Ok((Next::Stop, String::new()));
             }
             let why = match timeout(SILENCE, response.chunk()).await {
-                Ok(Ok(Some(chunk))) => parser.feed(&chunk, &mut blocks).err().map(|error| error.to_string()),
+                Ok(Ok(Some(chunk))) => parser
+                    .feed(&chunk, &mut blocks)
+                    .err()
+                    .map(|error| error.to_string()),
                 Ok(Ok(None)) => Some("the gateway ended the stream".to_owned()),
-                Ok(Err(error)) => Some(format!("the stream broke: {}", gateway_link::cause(&error))),
-                Err(_) => Some(format!("the stream was silent for {}", humantime::format_duration(SILENCE))),
+                Ok(Err(error)) => {
+                    Some(format!("the stream broke: {}", gateway_link::cause(&error)))
+                }
+                Err(_) => Some(format!(
+                    "the stream was silent for {}",
+                    humantime::format_duration(SILENCE)
+                )),
             };
             for block in blocks.drain(..) {
                 // Any block shows a gateway that serves us.
@@ -174,7 +210,9 @@ impl Follower {
             "sluice.open" => {}
             "sluice.reset" => self.printer.notice(&reset(&block.data))?,
             "sluice.close" => {
-                let reason = serde_json::from_str::<Close>(&block.data).map(|close| close.reason).unwrap_or_default();
+                let reason = serde_json::from_str::<Close>(&block.data)
+                    .map(|close| close.reason)
+                    .unwrap_or_default();
                 self.printer.notice(&format!("close: {reason}"))?;
             }
             _ => return self.printer.event(block.data.as_bytes()),
@@ -202,5 +240,10 @@ fn reset(data: &str) -> String {
         return format!("reset: {data}");
     };
     let place = |place: Option<String>| place.unwrap_or_else(|| "nowhere".into());
-    crate::tail::reset_notice(&reset.channel, &reset.reason, &place(reset.from), &place(reset.to))
+    crate::tail::reset_notice(
+        &reset.channel,
+        &reset.reason,
+        &place(reset.from),
+        &place(reset.to),
+    )
 }

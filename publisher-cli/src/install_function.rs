@@ -16,13 +16,24 @@ use crate::redis_link;
 pub async fn run(job: InstallFunction) -> Result<(), Failure> {
     let mut output = Output::new();
     match job {
-        InstallFunction::PrintLibrary(defaults) => output.line(publish::library(&defaults).trim_end().as_bytes())?,
-        InstallFunction::PrintScript(defaults) => output.line(publish::script(&defaults).trim_end().as_bytes())?,
-        InstallFunction::Install { address, defaults, settings_given, replace } => {
+        InstallFunction::PrintLibrary(defaults) => {
+            output.line(publish::library(&defaults).trim_end().as_bytes())?
+        }
+        InstallFunction::PrintScript(defaults) => {
+            output.line(publish::script(&defaults).trim_end().as_bytes())?
+        }
+        InstallFunction::Install {
+            address,
+            defaults,
+            settings_given,
+            replace,
+        } => {
             let library = publish::library(&defaults);
             let deadline = Instant::now() + address.timeout;
             let installing = install(&address, &library, settings_given, replace, deadline);
-            let done = timeout_at(deadline, installing).await.map_err(|_| redis_link::no_answer(&address))??;
+            let done = timeout_at(deadline, installing)
+                .await
+                .map_err(|_| redis_link::no_answer(&address))??;
             output.line(done.as_bytes())?;
         }
     }
@@ -36,8 +47,11 @@ async fn install(
     replace: bool,
     deadline: Instant,
 ) -> Result<String, Failure> {
-    let mut connection = redis_link::connect(address, AsyncConnectionConfig::new(), deadline).await?;
-    let found = redis_link::function_version(&mut connection).await.map_err(|error| refused(address, &error))?;
+    let mut connection =
+        redis_link::connect(address, AsyncConnectionConfig::new(), deadline).await?;
+    let found = redis_link::function_version(&mut connection)
+        .await
+        .map_err(|error| refused(address, &error))?;
     if !replace && !publish::needs_install(found) {
         return left_alone(address, found.unwrap_or_default(), settings_given);
     }
@@ -49,7 +63,9 @@ async fn install(
         .await
         .map_err(|error| refused(address, &error))?;
     Ok(match found {
-        Some(old) => format!("replaced version {old} of the function by version {LIBRARY_VERSION} in {address}"),
+        Some(old) => format!(
+            "replaced version {old} of the function by version {LIBRARY_VERSION} in {address}"
+        ),
         None => format!("installed version {LIBRARY_VERSION} of the function in {address}"),
     })
 }
@@ -57,7 +73,9 @@ async fn install(
 fn left_alone(address: &RedisAddress, found: i64, settings_given: bool) -> Result<String, Failure> {
     if settings_given {
         return Err(Failure::Failed {
-            what: format!("version {found} of the function is in {address} already, with the settings it was installed with"),
+            what: format!(
+                "version {found} of the function is in {address} already, with the settings it was installed with"
+            ),
             hint: Some("add --replace to load it with the settings given".into()),
         });
     }
@@ -66,15 +84,18 @@ fn left_alone(address: &RedisAddress, found: i64, settings_given: bool) -> Resul
     } else {
         String::new()
     };
-    Ok(format!("version {found} of the function is in {address} already{newer}: left alone"))
+    Ok(format!(
+        "version {found} of the function is in {address} already{newer}: left alone"
+    ))
 }
 
 fn refused(address: &RedisAddress, error: &redis::RedisError) -> Failure {
-    match redis_link::failure(address, error) {
-        Failure::Failed { what, hint: None } if what.contains("unknown command") => Failure::Failed {
-            what,
+    let failure = redis_link::failure(address, error);
+    if redis_link::text(error).contains("unknown command") {
+        return Failure::Failed {
+            what: failure.to_string(),
             hint: Some("functions need Redis 7; for older servers ship the text of `install-function --eval`".into()),
-        },
-        other => other,
+        };
     }
+    failure
 }

@@ -5,7 +5,8 @@ use std::io::{BufRead, Read};
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use sluice_wire::{Channel, check_event_id, check_event_type};
+use sluice_wire::Channel;
+use sluice_wire::event::{check_event_id, check_event_type};
 use tokio::sync::mpsc;
 
 use crate::publish::Outgoing;
@@ -169,7 +170,9 @@ fn data_bytes(json: &str) -> Result<Vec<u8>, String> {
 /// The parser counts lines within its text, which here is always line 1: only the column helps.
 fn json_error(error: &serde_json::Error) -> String {
     let text = error.to_string();
-    let what = text.rsplit_once(" at line ").map_or(&*text, |(what, _)| what);
+    let what = text
+        .rsplit_once(" at line ")
+        .map_or(&*text, |(what, _)| what);
     format!("column {}: {what}", error.column())
 }
 
@@ -214,14 +217,22 @@ mod tests {
             .map(|event| (event.line.unwrap(), event.data.as_slice()))
             .collect();
         assert_eq!(good, [(1, &b"1"[..]), (4, b"2"), (7, b"3")]);
-        let bad: Vec<_> = lines.iter().filter_map(|line| line.as_ref().err()).collect();
-        assert_eq!(bad.iter().map(|line| line.number).collect::<Vec<_>>(), [3, 5, 6]);
+        let bad: Vec<_> = lines
+            .iter()
+            .filter_map(|line| line.as_ref().err())
+            .collect();
+        assert_eq!(
+            bad.iter().map(|line| line.number).collect::<Vec<_>>(),
+            [3, 5, 6]
+        );
         assert_eq!(bad[1].what, "not UTF-8 at byte 0");
     }
 
     #[test]
     fn a_misspelt_field_is_named() {
-        let bad = lines(b"{\"chanel\":\"a\",\"data\":1}").remove(0).unwrap_err();
+        let bad = lines(b"{\"chanel\":\"a\",\"data\":1}")
+            .remove(0)
+            .unwrap_err();
         assert!(bad.what.contains("unknown field `chanel`"), "{}", bad.what);
         let bad = lines(b"{\"type\":\"a\"}").remove(0).unwrap_err();
         assert!(bad.what.contains("missing field `data`"), "{}", bad.what);

@@ -65,29 +65,51 @@ impl Publisher {
 /// The one event's failure, or for a batch how many of it failed, or what ended it early.
 pub async fn run(job: Publish) -> Result<(), Failure> {
     let mut publisher = match job.link {
-        Link::Redis(address) => Publisher::Redis(RedisPublisher::new(address)?),
+        Link::Redis(address) => Publisher::Redis(RedisPublisher::new(address)),
         Link::Gateway(address) => Publisher::Gateway(GatewayPublisher::new(address)?),
     };
     let mut receipts = Receipts::new(job.json);
     match job.source {
-        Source::One { channel, event_type, event_id, data } => {
+        Source::One {
+            channel,
+            event_type,
+            event_id,
+            data,
+        } => {
             let data = match data {
                 Some(data) => data.into_bytes(),
                 // Off this thread: Ctrl-C must be heard while a terminal is waited for.
                 None => tokio::task::spawn_blocking(standard_input)
                     .await
-                    .map_err(|error| Failure::failed(format!("cannot read standard input: {error}")))??,
+                    .map_err(|error| {
+                        Failure::failed(format!("cannot read standard input: {error}"))
+                    })??,
             };
-            let event = Outgoing { line: None, channel, event_type, event_id, data };
+            let event = Outgoing {
+                line: None,
+                channel,
+                event_type,
+                event_id,
+                data,
+            };
             let outcome = publisher.publish(std::slice::from_ref(&event)).await;
             for outcome in outcome {
                 receipts.published(&event, outcome?)?;
             }
             receipts.flush()
         }
-        Source::Ndjson { channel, event_type } => {
+        Source::Ndjson {
+            channel,
+            event_type,
+        } => {
             receipts.show_progress();
-            let lines = ndjson::read(std::io::stdin(), ndjson::Defaults { channel, event_type });
+            let lines = ndjson::read(
+                std::io::stdin(),
+                ndjson::Defaults {
+                    channel,
+                    event_type,
+                },
+            );
             publish_lines(&mut publisher, lines, Pace::new(job.rate), receipts).await
         }
     }
@@ -109,7 +131,10 @@ fn standard_input() -> Result<Vec<u8>, Failure> {
     match std::str::from_utf8(&data) {
         Ok(_) => Ok(data),
         Err(error) => Err(Failure::Failed {
-            what: format!("standard input is not UTF-8 at byte {}", error.valid_up_to()),
+            what: format!(
+                "standard input is not UTF-8 at byte {}",
+                error.valid_up_to()
+            ),
             hint: Some("an event's data is text; encode bytes, for instance as base64".into()),
         }),
     }
@@ -142,7 +167,9 @@ async fn publish_lines(
         for (event, outcome) in batch.iter().zip(outcomes) {
             match outcome {
                 Ok(published) => receipts.published(event, published)?,
-                Err(failure) if failure.ends_the_batch() => return Err(receipts.ended(event, failure)),
+                Err(failure) if failure.ends_the_batch() => {
+                    return Err(receipts.ended(event, failure));
+                }
                 Err(failure) => receipts.failed(event.line, &failure),
             }
         }
@@ -163,7 +190,13 @@ struct Receipts {
 
 impl Receipts {
     fn new(json: bool) -> Receipts {
-        Receipts { output: Output::new(), json, progress: ProgressBar::hidden(), published: 0, failed: 0 }
+        Receipts {
+            output: Output::new(),
+            json,
+            progress: ProgressBar::hidden(),
+            published: 0,
+            failed: 0,
+        }
     }
 
     fn published(&mut self, event: &Outgoing, published: Published) -> Result<(), Failure> {
@@ -182,13 +215,15 @@ impl Receipts {
         if published.repeated {
             object.insert("repeated".into(), true.into());
         }
-        self.output.line(serde_json::Value::Object(object).to_string().as_bytes())
+        self.output
+            .line(serde_json::Value::Object(object).to_string().as_bytes())
     }
 
     fn failed(&mut self, line: Option<u64>, failure: &Failure) {
         self.failed += 1;
         let at = line.map_or_else(String::new, |line| format!("line {line}: "));
-        self.progress.suspend(|| eprintln!("{}", failure.lines(&at)));
+        self.progress
+            .suspend(|| eprintln!("{}", failure.lines(&at)));
     }
 
     /// Positions are handed on batch by batch, so that a reader learns of them while the input goes on.
@@ -202,7 +237,10 @@ impl Receipts {
         }
         self.progress.finish_and_clear();
         let line = event.line.unwrap_or_default();
-        eprintln!("note: {} events were published before line {line}, {} failed", self.published, self.failed);
+        eprintln!(
+            "note: {} events were published before line {line}, {} failed",
+            self.published, self.failed
+        );
         failure
     }
 
@@ -211,7 +249,10 @@ impl Receipts {
         self.progress.finish_and_clear();
         match self.failed {
             0 => Ok(()),
-            failed => Err(Failure::SomeFailed { failed, total: failed + self.published }),
+            failed => Err(Failure::SomeFailed {
+                failed,
+                total: failed + self.published,
+            }),
         }
     }
 
@@ -219,7 +260,9 @@ impl Receipts {
     fn show_progress(&mut self) {
         if std::io::stderr().is_terminal() {
             self.progress = ProgressBar::new_spinner();
-            if let Ok(style) = ProgressStyle::with_template("{spinner} {human_pos} published, {per_sec}, {elapsed}") {
+            if let Ok(style) = ProgressStyle::with_template(
+                "{spinner} {human_pos} published, {per_sec}, {elapsed}",
+            ) {
                 self.progress.set_style(style);
             }
             self.progress.enable_steady_tick(Duration::from_millis(200));

@@ -21,8 +21,13 @@ pub async fn connect(
     deadline: Instant,
 ) -> Result<MultiplexedConnection, Failure> {
     let client = Client::open(address.info.clone()).map_err(|error| failure(address, &error))?;
-    let config = config.set_connection_timeout(None).set_response_timeout(None);
-    let opened = timeout_at(deadline, client.get_multiplexed_async_connection_with_config(&config));
+    let config = config
+        .set_connection_timeout(None)
+        .set_response_timeout(None);
+    let opened = timeout_at(
+        deadline,
+        client.get_multiplexed_async_connection_with_config(&config),
+    );
     match opened.await {
         Ok(Ok(connection)) => Ok(connection),
         Ok(Err(error)) => Err(failure(address, &error)),
@@ -35,7 +40,11 @@ pub async fn connect(
 /// # Errors
 /// Any other answer, from servers without functions and users who may not call them too.
 pub async fn function_version(connection: &mut MultiplexedConnection) -> RedisResult<Option<i64>> {
-    let asked = redis::cmd("FCALL_RO").arg(FUNCTION_VERSION).arg(0).query_async(connection).await;
+    let asked = redis::cmd("FCALL_RO")
+        .arg(FUNCTION_VERSION)
+        .arg(0)
+        .query_async(connection)
+        .await;
     match asked {
         Ok(version) => Ok(Some(version)),
         Err(error) if lacks_function(&error) => Ok(None),
@@ -70,7 +79,10 @@ pub fn failure(address: &RedisAddress, error: &RedisError) -> Failure {
     if may_pass(error) || error.is_io_error() {
         return unreachable(address, text);
     }
-    Failure::Failed { what: format!("{address}: {text}"), hint: hint(error, &text).map(str::to_owned) }
+    Failure::Failed {
+        what: format!("{address}: {text}"),
+        hint: hint(error, &text).map(str::to_owned),
+    }
 }
 
 /// Whether Redis did nothing with the command and may take it a moment later.
@@ -88,7 +100,9 @@ pub fn may_pass(error: &RedisError) -> bool {
 
 /// Whether Redis does not know the function that was called.
 pub fn lacks_function(error: &RedisError) -> bool {
-    error.detail().is_some_and(|detail| detail.contains("Function not found"))
+    error
+        .detail()
+        .is_some_and(|detail| detail.contains("Function not found"))
 }
 
 /// The error as Redis wrote it, code first; a client-side error in its own words.
@@ -102,17 +116,24 @@ pub fn text(error: &RedisError) -> String {
 }
 
 fn hint(error: &RedisError, text: &str) -> Option<&'static str> {
-    if error.kind() == ErrorKind::AuthenticationFailed || text.starts_with("NOAUTH") || text.starts_with("WRONGPASS") {
+    if error.kind() == ErrorKind::AuthenticationFailed
+        || text.starts_with("NOAUTH")
+        || text.starts_with("WRONGPASS")
+    {
         return Some("put user and password into the URL: redis://user:password@host:port");
     }
     if text.starts_with("READONLY") {
         return Some("this is a replica; give the primary's address");
     }
     if text.starts_with("MOVED") || text.starts_with("CROSSSLOT") {
-        return Some("this is a cluster; sluice speaks to one server, so publish through a gateway (--gateway)");
+        return Some(
+            "this is a cluster; sluice speaks to one server, so publish through a gateway (--gateway)",
+        );
     }
     if text.starts_with("NOPERM") {
-        return Some("allow the user the command and the keys that begin with the prefix (see `ACL LOG` in Redis)");
+        return Some(
+            "allow the user the command and the keys that begin with the prefix (see `ACL LOG` in Redis)",
+        );
     }
     if text.starts_with("OOM") {
         return Some("Redis is at its maxmemory; raise it, or keep less history");

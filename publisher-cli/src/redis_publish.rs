@@ -3,14 +3,16 @@
 use std::collections::HashSet;
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Cmd, ErrorKind, Pipeline, RedisError, RedisResult, ServerErrorKind};
+use redis::{
+    AsyncConnectionConfig, Cmd, ErrorKind, Pipeline, RedisError, RedisResult, ServerErrorKind,
+};
 use sluice_wire::publish::{self, Publish};
-use sluice_wire::{Channel, Defaults, Position};
+use sluice_wire::{Channel, Defaults};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::args::RedisAddress;
 use crate::backoff::Backoff;
-use crate::failure::Failure;
+use crate::failure::{Failure, no_answer_within};
 use crate::publish::{Outcome, Outgoing, Published};
 use crate::redis_link::{self, RETRY_FIRST, RETRY_MOST};
 
@@ -32,7 +34,10 @@ type Pending = Vec<usize>;
 
 impl RedisPublisher {
     pub fn new(address: RedisAddress) -> RedisPublisher {
-        RedisPublisher { address, open: None }
+        RedisPublisher {
+            address,
+            open: None,
+        }
     }
 
     /// What became of each event, in order, within the address's timeout.
@@ -44,15 +49,15 @@ impl RedisPublisher {
         let mut pending: Pending = (0..batch.len()).collect();
         let mut backoff = Backoff::new(RETRY_FIRST, RETRY_MOST);
         while !pending.is_empty() {
-            let cause = match self.attempt(batch, &pending, deadline, &mut outcomes).await {
-                Ok(()) => None,
-                Err(failure) => Some(failure),
-            };
+            let cause = self
+                .attempt(batch, &pending, deadline, &mut outcomes)
+                .await
+                .err();
             pending.retain(|at| outcomes[*at].is_none());
             let wait = backoff.next_wait();
             let out_of_time = Instant::now() + wait >= deadline;
             match cause {
-                Some(failure) if out_of_time || !matches!(failure, Failure::Unreachable { .. }) => {
+                Some(failure) if out_of_time || !failure.is_unreachable() => {
                     for at in pending.drain(..) {
                         outcomes[at] = Some(Err(failure.clone()));
                     }
@@ -77,23 +82,26 @@ impl RedisPublisher {
             closed => closed.insert(open(&self.address, deadline).await?),
         };
         let pipeline = pipeline(call, &self.address, pending.iter().map(|at| &batch[*at]));
-        let cause = match timeout_at(deadline, pipeline.query_async::<Vec<RedisResult<String>>>(connection)).await {
+        let cause = match timeout_at(
+            deadline,
+            pipeline.query_async::<Vec<RedisResult<String>>>(connection),
+        )
+        .await
+        {
             Ok(Ok(replies)) => return self.settle(batch, pending, replies, outcomes),
-            Ok(Err(error)) => redis_link::failure(&self.address, &error),
-            Err(_) => redis_link::no_answer(&self.address),
+            Ok(Err(error)) => redis_link::text(&error),
+            Err(_) => no_answer_within(self.address.timeout),
         };
         self.open = None;
         for at in pending.iter().filter(|at| batch[**at].event_id.is_none()) {
             outcomes[*at] = Some(Err(Failure::OutcomeUnknown {
                 target: self.address.to_string(),
-                cause: match &cause {
-                    Failure::Unreachable { cause, .. } => cause.clone(),
-                    other => other.to_string(),
-                },
+                cause: cause.clone(),
             }));
         }
-        Err(cause)
+        Err(redis_link::unreachable(&self.address, cause))
     }
+
     /// Takes over the replies. Events that Redis did nothing with stay pending, unless a later one of their channel got
     /// in: sent again, they would come after it.
     fn settle(
@@ -114,7 +122,10 @@ impl RedisPublisher {
                     let unknown = redis_link::lacks_function(&error) || is_no_script(&error);
                     if (unknown || redis_link::may_pass(&error)) && !overtaken.contains(channel) {
                         forget |= unknown;
-                        delayed = Some(redis_link::unreachable(&self.address, redis_link::text(&error)));
+                        delayed = Some(redis_link::unreachable(
+                            &self.address,
+                            redis_link::text(&error),
+                        ));
                         continue;
                     }
                     Err(redis_link::failure(&self.address, &error))
@@ -134,8 +145,12 @@ impl RedisPublisher {
 }
 
 /// Opens a connection and finds out how the script is called there.
-async fn open(address: &RedisAddress, deadline: Instant) -> Result<(MultiplexedConnection, Call), Failure> {
-    let mut connection = redis_link::connect(address, AsyncConnectionConfig::new(), deadline).await?;
+async fn open(
+    address: &RedisAddress,
+    deadline: Instant,
+) -> Result<(MultiplexedConnection, Call), Failure> {
+    let mut connection =
+        redis_link::connect(address, AsyncConnectionConfig::new(), deadline).await?;
     let call = match timeout_at(deadline, redis_link::function_version(&mut connection)).await {
         Ok(Ok(Some(_))) => Call::Function,
         // Absent; or a server without functions, or a user who may not call them.
@@ -152,18 +167,28 @@ async fn open(address: &RedisAddress, deadline: Instant) -> Result<(MultiplexedC
 impl Call {
     fn script() -> Call {
         let text = publish::script(&Defaults::default());
-        Call::Script { sha: publish::sha1_hex(&text), text }
+        Call::Script {
+            sha: publish::sha1_hex(&text),
+            text,
+        }
     }
 }
 
 /// One call per event. With the script's text, the first call brings it and the others name it: no call before, and
 /// nothing to fall back from when Redis has forgotten it.
-fn pipeline<'a>(call: &Call, address: &RedisAddress, events: impl Iterator<Item = &'a Outgoing>) -> Pipeline {
+fn pipeline<'a>(
+    call: &Call,
+    address: &RedisAddress,
+    events: impl Iterator<Item = &'a Outgoing>,
+) -> Pipeline {
     let mut pipeline = redis::pipe();
     pipeline.ignore_errors();
     for (at, event) in events.enumerate() {
         let mut command = match call {
-            Call::Function => Cmd::new().arg("FCALL").arg(publish::FUNCTION_PUBLISH).to_owned(),
+            Call::Function => Cmd::new()
+                .arg("FCALL")
+                .arg(publish::FUNCTION_PUBLISH)
+                .to_owned(),
             Call::Script { text, .. } if at == 0 => Cmd::new().arg("EVAL").arg(text).to_owned(),
             Call::Script { sha, .. } => Cmd::new().arg("EVALSHA").arg(sha).to_owned(),
         };
@@ -186,7 +211,12 @@ fn is_no_script(error: &RedisError) -> bool {
 
 fn published(reply: &str) -> Outcome {
     match publish::parse_reply(reply.as_bytes()) {
-        Ok(position) => Ok(Published { position, repeated: false }),
-        Err(error) => Err(Failure::failed(format!("Redis answered with no position: {error}"))),
+        Ok(position) => Ok(Published {
+            position,
+            repeated: false,
+        }),
+        Err(error) => Err(Failure::failed(format!(
+            "Redis answered with no position: {error}"
+        ))),
     }
 }

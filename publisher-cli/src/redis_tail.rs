@@ -1,109 +1,46 @@
 //! Following channels straight in Redis: subscribe, read the stream, and move only along the chain.
 //! What the chain does not prove is told as a reset. It writes nothing: a channel without a head stays without one.
 
-use std::collections::{HashMap, HashSet};
+mod place;
+mod session;
+
 use std::time::Duration;
 
-use bytes::Bytes;
-use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Msg, PushInfo, PushKind, RedisResult};
+use bytes::{Bytes, BytesMut};
+use redis::Msg;
+use sluice_wire::cursor::{write_bare, write_many};
 use sluice_wire::sse::{EventView, envelope_json};
-use sluice_wire::{Channel, Cursor, Event, Head, Message, Position, StreamId, event};
-use tokio::sync::mpsc;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
+use sluice_wire::{Channel, Cursor, Event, Head, Message, event};
+use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use crate::args::{RedisAddress, Start};
 use crate::backoff::Backoff;
 use crate::failure::Failure;
-use crate::redis_link::{self, RETRY_FIRST, RETRY_MOST};
+use crate::redis_link::{RETRY_FIRST, RETRY_MOST};
 use crate::tail::{Next, Printer, reset_notice};
+use place::{Followed, Link, Place};
+use session::{PAGE_EVENTS, Session};
 
-/// Messages received and not yet looked at; one more is dropped, and the stream read instead.
-const QUEUE_MESSAGES: usize = 1024;
-/// Stream entries per read.
-const PAGE_EVENTS: usize = 256;
 /// How often heads are read: a lost last message leaves no hole to notice, and a dead connection no error.
 const AUDIT: Duration = Duration::from_secs(3);
 /// The largest data believed in; deployments set their own, lower, limit when publishing.
 const EVENT_BYTES: usize = 16 * 1024 * 1024;
 
-/// Where a channel stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
-    /// It has no head: whatever comes first must begin its chain.
-    Unborn,
-    At(Position),
-}
-
-impl Place {
-    /// Whether the chain leads from here to an event whose `prev` this is.
-    fn leads_to(self, prev: Position) -> bool {
-        match self {
-            Place::Unborn => prev.is_genesis(),
-            Place::At(position) => position == prev,
-        }
-    }
-
-    fn id(self) -> StreamId {
-        match self {
-            Place::Unborn => StreamId::ZERO,
-            Place::At(position) => position.id(),
-        }
-    }
-}
-
-impl std::fmt::Display for Place {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Place::Unborn => f.write_str("the beginning"),
-            Place::At(position) => position.fmt(f),
-        }
-    }
-}
-
-/// One channel's place, and what it read ahead of its messages.
-struct Followed {
-    channel: Channel,
-    place: Place,
-    /// Positions printed from the stream whose messages may still come: those are no news.
-    read_ahead: HashSet<Position>,
-}
-
-/// Redis and what is known of the channels; survives connections.
+/// What is kept between connections.
 struct Follower {
     address: RedisAddress,
     followed: Vec<Followed>,
+    /// Taken once every channel has its place.
+    start: Option<Start>,
+    backoff: Backoff,
     json: bool,
     printer: Printer,
-}
-
-/// One connection: commands go out on it, messages come in.
-struct Session {
-    connection: MultiplexedConnection,
-    messages: mpsc::Receiver<PushInfo>,
-}
-
-/// Why a session ended.
-enum End {
-    /// Redis is away: come back.
-    Lost(Failure),
-    /// Nothing more to do, or to be done.
-    Final(Result<(), Failure>),
-}
-
-impl From<Failure> for End {
-    fn from(failure: Failure) -> End {
-        match failure {
-            Failure::Unreachable { .. } => End::Lost(failure),
-            other => End::Final(Err(other)),
-        }
-    }
 }
 
 /// Prints events until the printer has enough.
 ///
 /// # Errors
-/// Redis cannot be reached at first, or refuses.
+/// Redis cannot be reached at first, or refuses; or the cursor is one channel's and there are several.
 pub async fn follow(
     address: RedisAddress,
     channels: Vec<Channel>,
@@ -111,57 +48,66 @@ pub async fn follow(
     json: bool,
     printer: Printer,
 ) -> Result<(), Failure> {
-    let followed = channels
-        .into_iter()
-        .map(|channel| Followed { channel, place: Place::Unborn, read_ahead: HashSet::new() })
-        .collect();
-    let mut follower = Follower { address, followed, json, printer };
-    let mut begin = Some(start);
-    let mut backoff = Backoff::new(RETRY_FIRST, RETRY_MOST);
+    let bare = matches!(
+        &start,
+        Start::From {
+            cursor: Cursor::Bare(_),
+            ..
+        }
+    );
+    if bare && channels.len() > 1 {
+        return Err(Failure::usage(
+            "--from gives the place of one channel, but there are several",
+            "tail them one by one, or give an id that `tail --json` printed for all of them",
+        ));
+    }
+    let mut follower = Follower {
+        address,
+        followed: channels.into_iter().map(Followed::new).collect(),
+        start: Some(start),
+        backoff: Backoff::new(RETRY_FIRST, RETRY_MOST),
+        json,
+        printer,
+    };
     loop {
-        let failure = match follower.session(&mut begin, &mut backoff).await {
-            End::Final(outcome) => return outcome,
-            // Never reached yet: that is for the user to know at once.
-            End::Lost(failure) if begin.is_some() => return Err(failure),
-            End::Lost(failure) => failure,
-        };
-        follower.printer.notice(&format!("note: {failure}; coming back"))?;
-        sleep(backoff.next_wait()).await;
+        match follower.session().await {
+            Ok(()) => return Ok(()),
+            // Redis was there before: it may be again.
+            Err(failure) if failure.is_unreachable() && follower.start.is_none() => {
+                follower
+                    .printer
+                    .notice(&format!("note: {failure}; coming back"))?;
+            }
+            Err(failure) => return Err(failure),
+        }
+        sleep(follower.backoff.next_wait()).await;
     }
 }
 
 impl Follower {
-    /// Connects, catches up and follows until something ends it. Takes `begin` once every channel has its place.
-    async fn session(&mut self, begin: &mut Option<Start>, backoff: &mut Backoff) -> End {
-        match self.run(begin, backoff).await {
-            Ok(()) => End::Final(Ok(())),
-            Err(end) => end,
-        }
-    }
-
-    async fn run(&mut self, begin: &mut Option<Start>, backoff: &mut Backoff) -> Result<(), End> {
-        let mut session = self.subscribe().await?;
-        for at in 0..self.followed.len() {
-            if let Some(start) = begin.as_ref() {
-                self.followed[at].place = self.first_place(&mut session, at, start).await?;
+    /// Connects, catches up and follows until the printer has enough.
+    async fn session(&mut self) -> Result<(), Failure> {
+        let mut session = Session::subscribe(&self.address, channels(&self.followed)).await?;
+        if let Some(start) = &self.start {
+            // Heads first: what is published from here on is reached from there.
+            let heads = session.heads(channels(&self.followed)).await?;
+            for (followed, head) in self.followed.iter_mut().zip(heads) {
+                followed.place = first_place(&mut session, &followed.channel, head, start).await?;
             }
         }
-        *begin = None;
-        backoff.reset();
+        self.start = None;
+        self.backoff.reset();
         let mut audit = interval(AUDIT);
         audit.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             if self.printer.flush()? == Next::Stop {
                 return Ok(());
             }
-            // The first tick is due at once: it catches every channel up after the subscription.
+            // The first tick is due at once: it brings every channel to its head after the subscription.
             let next = tokio::select! {
                 biased;
                 _ = audit.tick() => self.audit(&mut session).await?,
-                message = session.messages.recv() => match message {
-                    Some(push) => self.push(&mut session, push).await?,
-                    None => return Err(redis_link::unreachable(&self.address, "the connection was lost".into()).into()),
-                },
+                message = session.message() => self.message(&mut session, &message?).await?,
             };
             if next == Next::Stop {
                 return Ok(());
@@ -169,31 +115,153 @@ impl Follower {
         }
     }
 
-    /// A connection that is subscribed to every channel: read only after that, and nothing falls between.
-    async fn subscribe(&self) -> Result<Session, Failure> {
-        let (queue, messages) = mpsc::channel(QUEUE_MESSAGES);
-        let config = AsyncConnectionConfig::new().set_push_sender(move |push: PushInfo| match push.kind {
-            // The queue's end is the news of a lost connection.
-            PushKind::Message | PushKind::SMessage => match queue.try_send(push) {
-                Ok(()) | Err(mpsc::error::TrySendError::Full(_)) => Ok(()),
-                Err(closed @ mpsc::error::TrySendError::Closed(_)) => Err(closed),
-            },
-            _ => Ok(()),
-        });
-        let deadline = Instant::now() + self.address.timeout;
-        let mut connection = redis_link::connect(&self.address, config, deadline).await?;
-        let topics: Vec<_> =
-            self.followed.iter().map(|followed| self.address.keys.topic(&followed.channel)).collect();
-        self.answer(connection.subscribe(topics)).await?;
-        Ok(Session { connection, messages })
+    /// Reads all heads, and the stream where one is not where we are.
+    async fn audit(&mut self, session: &mut Session) -> Result<Next, Failure> {
+        let heads = session.heads(channels(&self.followed)).await?;
+        for (at, head) in heads.into_iter().enumerate() {
+            let behind = Place::live(head) != self.followed[at].place;
+            if behind && self.catch_up(session, at).await? == Next::Stop {
+                return Ok(Next::Stop);
+            }
+        }
+        Ok(Next::More)
     }
 
-    /// Redis's answer, in time.
-    async fn answer<T>(&self, asked: impl Future<Output = RedisResult<T>>) -> Result<T, Failure> {
-        match timeout(self.address.timeout, asked).await {
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(error)) => Err(redis_link::failure(&self.address, &error)),
-            Err(_) => Err(redis_link::no_answer(&self.address)),
+    async fn message(&mut self, session: &mut Session, message: &Msg) -> Result<Next, Failure> {
+        let topic = message.get_channel_name().as_bytes();
+        let channel = self.address.keys.channel_of_topic(topic);
+        let is_its = |followed: &Followed| Some(&followed.channel) == channel.as_ref();
+        let Some(at) = self.followed.iter().position(is_its) else {
+            return Ok(Next::More);
+        };
+        let payload = Bytes::copy_from_slice(message.get_payload_bytes());
+        match event::decode(payload, EVENT_BYTES) {
+            Ok(Message::Ephemeral(data)) => {
+                let event = EventView {
+                    event_type: None,
+                    event_id: None,
+                    data: &data,
+                };
+                self.print(at, &event)
+            }
+            Ok(Message::Event(event)) => match self.followed[at].take_message(&event) {
+                Link::Next => self.print(at, &view(&event)),
+                Link::Known => Ok(Next::More),
+                // A hole, or a straggler: the stream tells. After that the message is no news either way.
+                Link::Broken => self.catch_up(session, at).await,
+            },
+            Err(error) => {
+                let channel = &self.followed[at].channel;
+                self.printer
+                    .notice(&format!("note: {channel}: a message was dropped: {error}"))?;
+                self.catch_up(session, at).await
+            }
         }
+    }
+
+    /// Reads on from the channel's place to its head, or tells that the chain does not lead there.
+    async fn catch_up(&mut self, session: &mut Session, at: usize) -> Result<Next, Failure> {
+        loop {
+            let followed = &mut self.followed[at];
+            let (head, events) = session.page(&followed.channel, followed.place).await?;
+            let Some(head) = head else {
+                if followed.place != Place::Unborn {
+                    self.reset(at, Place::Unborn, "state_lost")?;
+                }
+                return Ok(Next::More);
+            };
+            if followed.place == Place::Unborn && head.position.is_genesis() {
+                followed.place = Place::At(head.position);
+            }
+            for event in &events {
+                let followed = &mut self.followed[at];
+                if followed.take_entry(event) != Link::Next {
+                    let reason = followed.why_broken(&head, Some(event.prev));
+                    self.reset(at, Place::At(head.position), reason)?;
+                    return Ok(Next::More);
+                }
+                if self.print(at, &view(event))? == Next::Stop {
+                    return Ok(Next::Stop);
+                }
+            }
+            let followed = &self.followed[at];
+            if followed.place == Place::At(head.position) {
+                return Ok(Next::More);
+            }
+            if events.len() < PAGE_EVENTS {
+                let reason = followed.why_broken(&head, None);
+                self.reset(at, Place::At(head.position), reason)?;
+                return Ok(Next::More);
+            }
+        }
+    }
+
+    fn print(&mut self, at: usize, event: &EventView<'_>) -> Result<Next, Failure> {
+        if !self.json {
+            return self.printer.event(event.data);
+        }
+        let line = envelope_json(&self.followed[at].channel, &self.cursor(), event);
+        self.printer.event(&line)
+    }
+
+    /// The cursor from which `--from` goes on with the same channels.
+    fn cursor(&self) -> String {
+        let mut places = self
+            .followed
+            .iter()
+            .filter_map(|followed| match followed.place {
+                Place::At(position) => Some((followed.channel.short_hash(), position)),
+                Place::Unborn => None,
+            });
+        let mut text = BytesMut::new();
+        if self.followed.len() > 1 {
+            write_many(places, &mut text);
+        } else if let Some((_, position)) = places.next() {
+            write_bare(position, &mut text);
+        }
+        String::from_utf8_lossy(&text).into_owned()
+    }
+
+    fn reset(&mut self, at: usize, to: Place, reason: &str) -> Result<(), Failure> {
+        let followed = &mut self.followed[at];
+        let from = followed.reset(to);
+        let channel = followed.channel.as_str();
+        let notice = reset_notice(channel, reason, &from.to_string(), &to.to_string());
+        self.printer.notice(&notice)
+    }
+}
+
+fn channels(followed: &[Followed]) -> impl Iterator<Item = &Channel> {
+    followed.iter().map(|followed| &followed.channel)
+}
+
+/// Where a channel begins, whose head is `head`.
+async fn first_place(
+    session: &mut Session,
+    channel: &Channel,
+    head: Option<Head>,
+    start: &Start,
+) -> Result<Place, Failure> {
+    let before = match start {
+        Start::Live => None,
+        Start::From {
+            cursor: Cursor::Bare(position),
+            ..
+        } => Some(*position),
+        Start::From {
+            cursor: Cursor::Many(places),
+            ..
+        } => places.get(channel),
+        Start::Since(age) => session.before_age(channel, *age).await?,
+        Start::Last(count) => session.before_last(channel, *count).await?,
+    };
+    Ok(before.map_or(Place::live(head), Place::At))
+}
+
+fn view(event: &Event) -> EventView<'_> {
+    EventView {
+        event_type: event.event_type.as_deref(),
+        event_id: event.event_id.as_deref(),
+        data: &event.data,
     }
 }

@@ -138,10 +138,17 @@ mod tests {
 
     #[test]
     fn a_stream_reads_the_same_however_it_is_cut() {
-        let block = |event_type: &str, data: &str| Block { event_type: event_type.into(), data: data.into() };
+        let block = |event_type: &str, data: &str| Block {
+            event_type: event_type.into(),
+            data: data.into(),
+        };
         for step in 1..STREAM.len() {
             let (blocks, mut parser) = blocks(step);
-            assert_eq!(blocks, [block("a", "x\ny"), block("", ""), block("", " z\nđ")], "chunks of {step}");
+            assert_eq!(
+                blocks,
+                [block("a", "x\ny"), block("", ""), block("", " z\nđ")],
+                "chunks of {step}"
+            );
             assert_eq!(parser.last_event_id(), "2");
             assert_eq!(parser.take_retry(), Some(Duration::from_millis(250)));
         }

@@ -12,10 +12,17 @@ use crate::{gateway_tail, redis_tail};
 /// # Errors
 /// The server cannot be reached at first, or refuses. A connection lost later is opened again.
 pub async fn run(job: Tail) -> Result<(), Failure> {
-    let printer = Printer { output: Output::new(), left: job.count };
+    let printer = Printer {
+        output: Output::new(),
+        left: job.count,
+    };
     match job.link {
-        Link::Redis(address) => redis_tail::follow(address, job.channels, job.start, job.json, printer).await,
-        Link::Gateway(address) => gateway_tail::follow(address, job.channels, job.start, job.json, printer).await,
+        Link::Redis(address) => {
+            redis_tail::follow(address, job.channels, job.start, job.json, printer).await
+        }
+        Link::Gateway(address) => {
+            gateway_tail::follow(address, job.channels, job.start, job.json, printer).await
+        }
     }
 }
 
@@ -47,7 +54,11 @@ impl Printer {
                 return Ok(Next::Stop);
             }
         }
-        Ok(if self.output.is_closed() { Next::Stop } else { Next::More })
+        Ok(if self.output.is_closed() {
+            Next::Stop
+        } else {
+            Next::More
+        })
     }
 
     /// Hands on what was printed: to be called before every wait.
@@ -56,7 +67,11 @@ impl Printer {
     /// As [`Output::flush`].
     pub fn flush(&mut self) -> Result<Next, Failure> {
         self.output.flush()?;
-        Ok(if self.output.is_closed() { Next::Stop } else { Next::More })
+        Ok(if self.output.is_closed() {
+            Next::Stop
+        } else {
+            Next::More
+        })
     }
 
     /// Tells of something that is no event, after all events before it.
@@ -72,5 +87,5 @@ impl Printer {
 
 /// The words for a channel whose history cannot prove that nothing was missed.
 pub fn reset_notice(channel: &str, reason: &str, from: &str, to: &str) -> String {
-    format!("reset: {channel}: {reason}: events between {from} and {to} may be missing")
+    format!("reset: {channel}: {reason} (from {from} to {to}): events may be missing")
 }

@@ -4,8 +4,8 @@ use std::num::NonZeroU64;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use sluice_wire::publish::{check_event_id, check_event_type};
 use sluice_wire::Keys;
+use sluice_wire::event::{check_event_id, check_event_type};
 
 use crate::pace::Rate;
 
