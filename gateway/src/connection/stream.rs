@@ -331,7 +331,10 @@ impl<T: Transport> Stream<T> {
         if self.seats.len() == 1 {
             chunk.push(frame.block(self.format));
         } else {
-            sse::write_id_line(&self.cursor(), chunk.buffer());
+            let id = self.cursor();
+            if !id.is_empty() {
+                sse::write_id_line(&id, chunk.buffer());
+            }
             chunk.push(frame.tail(self.format));
         }
         self.events += 1;
@@ -411,9 +414,14 @@ impl<T: Transport> Stream<T> {
         false
     }
 
-    /// Where the reader stands, as the `id:` of the next block; empty when nothing is known.
+    /// Where the reader stands, as the `id:` of the next block; empty when nothing
+    /// is known, and while a reset is owed to a channel without a place: with an
+    /// id that says nothing of it, a reconnect would start it live in silence.
     pub(super) fn cursor(&self) -> BytesMut {
         let mut id = BytesMut::new();
+        if self.seats.iter().any(Seat::owes_first_reset) {
+            return id;
+        }
         if let [seat] = self.seats.as_slice() {
             if let Some(place) = seat.place {
                 cursor::write_bare(place, &mut id);
