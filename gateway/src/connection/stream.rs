@@ -368,22 +368,23 @@ impl<T: Transport> Stream<T> {
         let Some(place) = seat.place else {
             return false;
         };
-        if seat.replayed > around.limits.backfill_events {
+        let ring = around
+            .channels
+            .get(seat.channel)
+            .and_then(|local| local.ring.as_ref());
+        let arrived = ring.is_some_and(|ring| ring.prove(place).is_some());
+        if seat.replayed > around.limits.backfill_events && !arrived {
             seat.state = State::Unsettled;
             around
                 .questions
                 .push((index, Start::Live, Some(ResetReason::BackfillLimit)));
             return false;
         }
-        if sabotaged(Mutant::ForgetTheNextPage) {
-            let ring = around
-                .channels
-                .get(seat.channel)
-                .and_then(|local| local.ring.as_ref());
-            if let Some(ring) = ring {
-                seat.place = Some(ring.tip());
-                seat.state = State::Live { next: ring.end() };
-            }
+        if sabotaged(Mutant::ForgetTheNextPage)
+            && let Some(ring) = ring
+        {
+            seat.place = Some(ring.tip());
+            seat.state = State::Live { next: ring.end() };
             return false;
         }
         self.settle(index, place, around)
