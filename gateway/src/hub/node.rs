@@ -182,7 +182,9 @@ impl Node {
 
     /// Messages of unknown channels were lost on the way to this node.
     pub fn doubt_all<W: World>(&mut self, cause: SyncCause, world: &mut W, now: Duration) {
-        let channels: Vec<Channel> = self.channels.keys().cloned().collect();
+        let mut channels: Vec<Channel> = self.channels.keys().cloned().collect();
+        // The same run must give the same steps.
+        channels.sort_unstable();
         for channel in channels {
             self.doubt(&channel, cause, world, now);
         }
@@ -433,6 +435,7 @@ impl Node {
             }
         }
         if !channels.is_empty() {
+            channels.sort_unstable();
             self.auditing = true;
             world.heads(channels);
         }
