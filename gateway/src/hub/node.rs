@@ -495,12 +495,15 @@ fn judge(key: &(Channel, Start), mut reading: Reading, confirmed: bool) -> Optio
     let (channel, start) = key;
     match *start {
         Start::Live => Some(Placed::At(reading.head)),
-        Start::Holds(place) => Some(Placed::Holds(
-            reading.head == place
-                || reading.entries.first().is_some_and(|entry| {
+        Start::Holds(place) => {
+            let first = reading.entries.first();
+            let holds = reading.head == place
+                || first.is_some_and(|entry| {
                     entry.position == place || (place.is_genesis() && entry.prev == place)
-                }),
-        )),
+                });
+            // Held by nobody means a reset: that, too, calls for a second look.
+            (holds || confirmed).then_some(Placed::Holds(holds))
+        }
         Start::Since(_) | Start::Last(_) => {
             let from = reading
                 .entries
