@@ -121,6 +121,9 @@ impl Node {
                 let linger = self.limits.linger;
                 if let Some(served) = self.channels.get_mut(&channel) {
                     served.chain.leave(worker);
+                    // Whoever asked on this worker has gone: an open question must not hold the channel.
+                    served.waiting.retain(|waiting| waiting.worker != worker);
+                    served.parked.retain(|(other, ..)| *other != worker);
                     if served.chain.is_idle() {
                         served.idle_at = Some(now + linger);
                         self.due.insert((now + linger, channel));
@@ -410,8 +413,7 @@ impl Node {
         let Some(served) = self.channels.get(channel) else {
             return;
         };
-        let idle = served.chain.is_idle() && served.waiting.is_empty();
-        if idle && served.idle_at.is_some_and(|at| at <= now) {
+        if served.chain.is_idle() && served.idle_at.is_some_and(|at| at <= now) {
             self.channels.remove(channel);
             world.unsubscribe(channel);
             return;
