@@ -230,18 +230,20 @@ impl Node {
 
     /// Time has passed; call it every few dozen milliseconds.
     pub fn tick<W: World>(&mut self, world: &mut W, now: Duration) {
-        self.deliver_held(world);
-        while self.failed.front().is_some_and(|(at, _)| *at <= now) {
-            self.queued
-                .extend(self.failed.pop_front().map(|(_, key)| key));
-        }
-        self.next_backfills(world);
+        // Stands before answers: one who is answered but does not know where the
+        // channel stands can only ask again, and would fill the queue with that for ever.
         for channel in std::mem::take(&mut self.unstood) {
             self.on_channel(&channel, world, now, |served, step| {
                 served.chain.stand(step);
                 false
             });
         }
+        self.deliver_held(world);
+        while self.failed.front().is_some_and(|(at, _)| *at <= now) {
+            self.queued
+                .extend(self.failed.pop_front().map(|(_, key)| key));
+        }
+        self.next_backfills(world);
         while self.due.first().is_some_and(|(at, _)| *at <= now) {
             if let Some((_, channel)) = self.due.pop_first() {
                 self.fire(&channel, world, now);
