@@ -189,7 +189,7 @@ fn refused_requests_do_not_count_as_streams() {
         }
         drop(only);
         gauge(&node, "there is room", 0.0, SOON).await;
-        connection.stream().await;
+        drop(connection.stream().await);
     });
 }
 

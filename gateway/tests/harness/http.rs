@@ -68,7 +68,7 @@ pub fn try_call(
     let (status, headers) = head(&bytes[..end]);
     let rest = &bytes[end + 4..];
     let chunked = header(&headers, "transfer-encoding") == Some("chunked");
-    let body = if chunked {
+    let body = if chunked && method != "HEAD" {
         let mut chunks = Chunks::default();
         chunks.push(rest);
         assert!(chunks.ended, "the last chunk is missing: {:?}", text(rest));
