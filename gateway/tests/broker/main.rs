@@ -2,3 +2,9 @@
 
 #[path = "../harness/mod.rs"]
 mod harness;
+
+mod connection;
+mod delivery;
+mod foreign;
+mod library;
+mod waiting;
