@@ -136,10 +136,10 @@ impl GatewayPublisher {
             .post(url)
             .header(header::CONTENT_TYPE, "text/plain; charset=utf-8");
         if let Some(event_type) = &event.event_type {
-            request = request.header("Sluice-Event", event_type);
+            request = request.header("Sluice-Event", event_type.as_bytes());
         }
         if let Some(event_id) = &event.event_id {
-            request = request.header("Idempotency-Key", event_id);
+            request = request.header("Idempotency-Key", event_id.as_bytes());
         }
         request.body(event.data.clone()).send().await
     }
