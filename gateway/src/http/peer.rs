@@ -97,10 +97,16 @@ impl PeerStreams {
             .or_insert_with(|| waker.clone());
     }
 
-    /// Lets a stream go.
+    /// Lets a stream's waker go.
     pub fn forget(&self, key: usize) {
-        self.open.set(self.open.get().saturating_sub(1));
         self.wakers.borrow_mut().remove(&key);
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        let open = &self.streams.open;
+        open.set(open.get().saturating_sub(1));
     }
 }
 
@@ -124,10 +130,11 @@ impl Peer {
         })
     }
 
-    /// The connection's streams.
+    /// The connection's streams, where one of them can outlive it: HTTP/2. An
+    /// HTTP/1.1 body is dropped with its connection.
     #[must_use]
-    pub fn streams(&self) -> Rc<PeerStreams> {
-        Rc::clone(&self.streams)
+    pub fn shared(&self) -> Option<Rc<PeerStreams>> {
+        self.socket.is_none().then(|| Rc::clone(&self.streams))
     }
 
     /// Cuts the connection of a client that has stopped reading, so that its

@@ -97,7 +97,7 @@ impl LocalStreams {
     #[must_use]
     pub fn open(&self, opening: &Opening, peer: Peer) -> Option<StreamBody> {
         let permit = self.0.admission.admit()?;
-        let owner = peer.streams();
+        let shared = peer.shared();
         let transport = BodyTransport { waker: None, peer };
         let key = self
             .0
@@ -110,7 +110,7 @@ impl LocalStreams {
         Some(StreamBody {
             streams: self.clone(),
             key,
-            owner,
+            shared,
             empty_polls: 0,
             counted_since: Instant::now(),
             _permit: permit,
@@ -243,7 +243,8 @@ impl LocalStreams {
 pub struct StreamBody {
     streams: LocalStreams,
     key: usize,
-    owner: Rc<PeerStreams>,
+    /// Set for HTTP/2, whose streams do not notice that their connection is gone.
+    shared: Option<Rc<PeerStreams>>,
     empty_polls: u32,
     counted_since: Instant,
     _permit: Permit,
@@ -277,7 +278,7 @@ impl MessageBody for StreamBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Bytes, BusyClient>>> {
         let body = self.get_mut();
-        if body.owner.has_gone() {
+        if body.shared.as_ref().is_some_and(|shared| shared.has_gone()) {
             return Poll::Ready(None);
         }
         match body.streams.pull(body.key, context) {
@@ -285,7 +286,9 @@ impl MessageBody for StreamBody {
             Pull::End => Poll::Ready(None),
             Pull::Pending if body.is_spinning() => Poll::Ready(Some(Err(BusyClient))),
             Pull::Pending => {
-                body.owner.wake_when_gone(body.key, context.waker());
+                if let Some(shared) = &body.shared {
+                    shared.wake_when_gone(body.key, context.waker());
+                }
                 Poll::Pending
             }
         }
@@ -294,7 +297,9 @@ impl MessageBody for StreamBody {
 
 impl Drop for StreamBody {
     fn drop(&mut self) {
-        self.owner.forget(self.key);
+        if let Some(shared) = &self.shared {
+            shared.forget(self.key);
+        }
         self.streams.close(self.key);
     }
 }

@@ -9,6 +9,7 @@ use redis::{AsyncConnectionConfig, RedisError, RedisResult};
 use sluice_wire::keys::Keys;
 use sluice_wire::position::Position;
 use sluice_wire::publish::{self, Defaults, Publish, Refusal, parse_reply};
+use tokio::sync::watch;
 
 use super::RedisSettings;
 use super::reads::NewHeads;
@@ -25,6 +26,8 @@ pub(in crate::broker) struct DataLink {
     pub(super) clock: Clock,
     pub(super) new_heads: Mutex<NewHeads>,
     pub(super) refreshed: Mutex<Option<Instant>>,
+    /// Counts how often Redis was given up for lost.
+    lost: watch::Sender<u64>,
 }
 
 pub(super) struct Script {
@@ -39,6 +42,8 @@ pub(super) enum DataError {
     NoConnection(#[from] PoolError),
     #[error("Redis: {0}")]
     Command(#[from] RedisError),
+    #[error("Redis was given up for lost before it answered")]
+    Lost,
     #[error("Redis answered {0} with something else")]
     Reply(&'static str),
     #[error("more new channels are being read than `limits.new_heads_per_second` allows")]
@@ -64,7 +69,7 @@ impl DataLink {
             .timeouts(Timeouts {
                 wait: Some(wait),
                 create: Some(settings.connect_timeout),
-                recycle: Some(settings.response_timeout),
+                recycle: Some(settings.connect_timeout),
             })
             .build()
             .map_err(|error| {
@@ -79,6 +84,7 @@ impl DataLink {
             clock,
             new_heads: Mutex::new(NewHeads::new(new_heads_per_second)),
             refreshed: Mutex::new(None),
+            lost: watch::Sender::new(0),
         })
     }
 
@@ -112,12 +118,20 @@ impl DataLink {
                         (true, _) => {}
                     }
                 }
+                Err(DataError::Lost) if tries > 0 => {}
+                Err(DataError::Lost) => return Err(PublishError::Unknown),
                 Err(error) => {
                     tracing::warn!(%error, "a publish failed");
                     return Err(PublishError::Unavailable);
                 }
             }
         }
+    }
+
+    /// Redis does not answer: what waits for it fails now, and no connection of before is used again.
+    pub(super) fn give_up(&self) {
+        self.pool.retain(|_, _| false);
+        self.lost.send_modify(|times| *times += 1);
     }
 
     /// Publishes nothing on a topic of the subscriber's own.
@@ -180,8 +194,18 @@ impl DataLink {
         &self,
         commands: impl AsyncFnOnce(&mut Connection) -> RedisResult<T>,
     ) -> Result<T, DataError> {
-        let mut connection = self.pool.get().await?;
-        let result = commands(&mut connection).await;
+        let mut lost = self.lost.subscribe();
+        let mut connection = tokio::select! {
+            connection = self.pool.get() => connection?,
+            _ = lost.changed() => return Err(DataError::Lost),
+        };
+        let result = tokio::select! {
+            result = commands(&mut connection) => result,
+            _ = lost.changed() => {
+                drop(Connection::take(connection));
+                return Err(DataError::Lost);
+            }
+        };
         if let Err(error) = &result
             && (error.is_io_error() || error.is_timeout() || error.is_unrecoverable_error())
         {

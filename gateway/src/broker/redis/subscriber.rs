@@ -271,6 +271,7 @@ impl Subscriber {
             .silence_seconds
             .set(silence.as_secs_f64());
         if silence >= self.settings.probe_timeout {
+            self.data.give_up();
             return Err(RedisError::from((
                 redis::ErrorKind::Io,
                 "Redis has fallen silent",
