@@ -97,21 +97,22 @@ impl RedisPublisher {
             closed => closed.insert(open(&self.address, deadline).await?),
         };
         let pipeline = pipeline(call, &self.address, pending.iter().map(|at| &batch[*at]));
-        let cause = match timeout_at(
+        let (cause, silent) = match timeout_at(
             deadline,
             pipeline.query_async::<Vec<RedisResult<String>>>(connection),
         )
         .await
         {
             Ok(Ok(replies)) => return self.settle(batch, pending, replies, outcomes),
-            Ok(Err(error)) => redis_link::text(&error),
-            Err(_) => no_answer_within(self.address.timeout),
+            Ok(Err(error)) => (redis_link::text(&error), false),
+            Err(_) => (no_answer_within(self.address.timeout), true),
         };
         self.open = None;
         for at in pending.iter().filter(|at| batch[**at].event_id.is_none()) {
             outcomes[*at] = Some(Err(Failure::OutcomeUnknown {
                 target: self.address.to_string(),
                 cause: cause.clone(),
+                silent,
             }));
         }
         Err(redis_link::unreachable(&self.address, cause))
