@@ -1,1 +1,17 @@
-//! Being built.
+//! The harness of Sluice's scenarios: real redis-servers, real gateway processes, a fault proxy and an SSE
+//! client written apart from the product. It shares with the product only the publish script and its keys.
+
+pub mod checker;
+pub mod client;
+pub mod cursor;
+pub mod http;
+pub mod journal;
+pub mod lab;
+pub mod metrics;
+pub mod node;
+pub mod process;
+pub mod proxy;
+pub mod redis;
+pub mod resp;
+pub mod sse;
+pub mod wait;
