@@ -11,6 +11,7 @@ pub mod metrics;
 pub mod node;
 pub mod process;
 pub mod proxy;
+pub mod publisher;
 pub mod redis;
 pub mod resp;
 pub mod sse;

@@ -368,3 +368,7 @@ impl Faults {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "proxy_tests.rs"]
+mod tests;
