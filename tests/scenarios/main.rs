@@ -1,1 +1,11 @@
-//! placeholder
+//! What Sluice promises, on real parts: every test is one promise, with a redis-server and gateways of its own.
+
+mod channels;
+mod delivery;
+mod drain;
+mod moves;
+mod outage;
+mod slow;
+mod stage;
+mod state;
+mod tail;

@@ -78,6 +78,35 @@ pub enum Seen {
     Ended(End),
 }
 
+impl Seen {
+    /// The node, if the client asked one.
+    pub fn asked(&self) -> Option<SocketAddr> {
+        if let Seen::Asked { node, .. } = self {
+            Some(*node)
+        } else {
+            None
+        }
+    }
+
+    /// The block, if one was dispatched.
+    pub fn block(&self) -> Option<&Block> {
+        if let Seen::Event(block) = self {
+            Some(block)
+        } else {
+            None
+        }
+    }
+
+    /// How the connection ended, if it did.
+    pub fn ended(&self) -> Option<&End> {
+        if let Seen::Ended(end) = self {
+            Some(end)
+        } else {
+            None
+        }
+    }
+}
+
 /// How a connection ended.
 #[derive(Clone, Debug, PartialEq)]
 pub enum End {
@@ -108,14 +137,9 @@ impl Log {
 
     /// All dispatched blocks with the time at which each was read.
     pub fn timed_blocks(&self) -> impl DoubleEndedIterator<Item = (Instant, &Block)> {
-        self.seen.iter().filter_map(|(when, seen)| match seen {
-            Seen::Event(block) => Some((*when, block)),
-            Seen::Asked { .. }
-            | Seen::EmptyBlock
-            | Seen::Retry(_)
-            | Seen::Refused(_)
-            | Seen::Ended(_) => None,
-        })
+        self.seen
+            .iter()
+            .filter_map(|(when, seen)| Some((*when, seen.block()?)))
     }
 
     /// The blocks of one control type, such as `sluice.reset`.
@@ -133,7 +157,7 @@ impl Log {
     pub fn asked(&self) -> usize {
         self.seen
             .iter()
-            .filter(|(_, seen)| matches!(seen, Seen::Asked { .. }))
+            .filter(|(_, seen)| seen.asked().is_some())
             .count()
     }
 
@@ -367,3 +391,7 @@ impl Session {
             .note(seen);
     }
 }
+
+#[cfg(test)]
+#[path = "client_tests.rs"]
+mod tests;

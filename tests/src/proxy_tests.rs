@@ -37,7 +37,9 @@ async fn bytes_pass_and_a_cut_resets_both_sides() -> Result<()> {
     let mut socket = TcpStream::connect(proxy.addr()).await?;
     assert_eq!(say(&mut socket, "hello").await?, "hello");
     proxy.cut();
-    let error = timeout(SOON, socket.read_u8()).await?.expect_err("it was cut");
+    let error = timeout(SOON, socket.read_u8())
+        .await?
+        .expect_err("it was cut");
     assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
     assert_eq!(proxy.counts().cut, 1);
     Ok(())
@@ -51,13 +53,19 @@ async fn a_blackhole_is_silent_and_its_connections_stay_broken_after_healing() -
     proxy.set(Mode::Blackhole);
     let mut new = TcpStream::connect(proxy.addr()).await?;
     for socket in [&mut old, &mut new] {
-        assert!(timeout(A_WHILE, say(socket, "lost")).await.is_err(), "the blackhole answered");
+        assert!(
+            timeout(A_WHILE, say(socket, "lost")).await.is_err(),
+            "the blackhole answered"
+        );
     }
     assert_eq!(proxy.counts().swallowed_bytes, 8);
     proxy.set(Mode::Pass);
     for socket in [&mut old, &mut new] {
         let answer = timeout(SOON, say(socket, "?")).await?;
-        assert!(answer.is_err(), "a connection that lost bytes lives on: {answer:?}");
+        assert!(
+            answer.is_err(),
+            "a connection that lost bytes lives on: {answer:?}"
+        );
     }
     let mut fresh = TcpStream::connect(proxy.addr()).await?;
     assert_eq!(say(&mut fresh, "b").await?, "b");
@@ -101,7 +109,9 @@ async fn exactly_the_armed_messages_are_dropped() -> Result<()> {
     let lab = Lab::new()?;
     let redis = lab.redis().await?;
     let proxy = lab.proxy(&redis).await?;
-    let mut pubsub = redis::Client::open(proxy.redis_url())?.get_async_pubsub().await?;
+    let mut pubsub = redis::Client::open(proxy.redis_url())?
+        .get_async_pubsub()
+        .await?;
     pubsub.subscribe(&["t", "other"]).await?;
     proxy.drop_messages("t", 1);
     for (topic, payload) in [("other", "1"), ("t", "2"), ("t", "3")] {
@@ -113,9 +123,16 @@ async fn exactly_the_armed_messages_are_dropped() -> Result<()> {
         let mut messages = pubsub.on_message();
         for _ in 0..2 {
             let message = timeout(SOON, futures_util::StreamExt::next(&mut messages)).await?;
-            got.push(message.expect("the connection lives").get_payload::<String>()?);
+            got.push(
+                message
+                    .expect("the connection lives")
+                    .get_payload::<String>()?,
+            );
         }
     }
     assert_eq!(got, ["1", "3"]);
-    wait::until_true(SOON, "the drop is counted", || proxy.counts().dropped_messages == 1).await
+    wait::until_true(SOON, "the drop is counted", || {
+        proxy.counts().dropped_messages == 1
+    })
+    .await
 }

@@ -61,7 +61,9 @@ impl Publisher {
             journal: Mutex::default(),
             serials: Mutex::default(),
         };
-        Ok(Publisher { inner: Arc::new(inner) })
+        Ok(Publisher {
+            inner: Arc::new(inner),
+        })
     }
 
     /// Publishes the next event of `channel`; its payload names channel and serial and is unique.
@@ -72,10 +74,23 @@ impl Publisher {
     /// As [`Publisher::publish`], with a payload of at least `bytes` bytes.
     pub async fn publish_sized(&self, channel: &str, bytes: usize) -> Result<Record> {
         let serial = self.next_serial(channel);
-        let payload = format!("{:<bytes$}|", format!("{channel} {serial}"));
-        let outcome = self.store(channel, &format!("{channel}/{serial}"), &payload).await?;
-        let record = Record { channel: channel.to_owned(), serial, payload, outcome };
-        self.inner.journal.lock().expect("no holder panics").records.push(record.clone());
+        let name = format!("{channel} {serial}");
+        let payload = format!("{name} {}|", " ".repeat(bytes.saturating_sub(name.len())));
+        let outcome = self
+            .store(channel, &format!("{channel}/{serial}"), &payload)
+            .await?;
+        let record = Record {
+            channel: channel.to_owned(),
+            serial,
+            payload,
+            outcome,
+        };
+        self.inner
+            .journal
+            .lock()
+            .expect("no holder panics")
+            .records
+            .push(record.clone());
         Ok(record)
     }
 
@@ -113,7 +128,12 @@ impl Publisher {
 
     /// How many events were handed over so far.
     pub fn published(&self) -> usize {
-        self.inner.journal.lock().expect("no holder panics").records.len()
+        self.inner
+            .journal
+            .lock()
+            .expect("no holder panics")
+            .records
+            .len()
     }
 
     /// The head of each of `channels` as Redis holds it now; a channel without one is left out.
@@ -121,8 +141,10 @@ impl Publisher {
         let mut connection = connect(&self.inner.url).await?;
         let mut heads = BTreeMap::new();
         for channel in channels {
-            let head: Option<String> =
-                redis::cmd("GET").arg(self.head_key(channel)?).query_async(&mut connection).await?;
+            let head: Option<String> = redis::cmd("GET")
+                .arg(self.head_key(channel)?)
+                .query_async(&mut connection)
+                .await?;
             // The key holds the position and, behind a blank, the genesis of its timeline.
             let position = head.and_then(|head| head.split(' ').next().map(str::to_owned));
             heads.extend(position.map(|position| (channel.clone(), position)));
@@ -152,7 +174,10 @@ impl Publisher {
     /// Stores one event, however often the call must be repeated; fails only on a refusal.
     async fn store(&self, channel: &str, event_id: &str, payload: &str) -> Result<Outcome> {
         let channel = Channel::parse(channel)?;
-        let event = Publish { event_id: Some(event_id), ..Publish::new(&channel, payload.as_bytes()) };
+        let event = Publish {
+            event_id: Some(event_id),
+            ..Publish::new(&channel, payload.as_bytes())
+        };
         let deadline = Instant::now() + PATIENCE;
         loop {
             match self.attempt(&event).await {
@@ -175,7 +200,9 @@ impl Publisher {
             call
         };
         match self.query(&call("EVALSHA", &self.inner.sha)).await {
-            Err(error) if error.code() == Some("NOSCRIPT") => self.query(&call("EVAL", &self.inner.script)).await,
+            Err(error) if error.code() == Some("NOSCRIPT") => {
+                self.query(&call("EVAL", &self.inner.script)).await
+            }
             other => other,
         }
     }
@@ -189,7 +216,8 @@ impl Publisher {
             match self.query::<Vec<Entry>>(&range).await {
                 Ok(entries) => {
                     let (id, mut fields) = entries.into_iter().next()?;
-                    let is_same = position.strip_prefix(&id)?.strip_prefix('.')? == fields.get("t")?;
+                    let is_same =
+                        position.strip_prefix(&id)?.strip_prefix('.')? == fields.get("t")?;
                     return fields.remove("p").filter(|_| is_same);
                 }
                 Err(_) if Instant::now() >= deadline => return None,
@@ -199,14 +227,24 @@ impl Publisher {
     }
 
     async fn query<T: redis::FromRedisValue>(&self, command: &redis::Cmd) -> Result<T, RedisError> {
-        let open = self.inner.connection.lock().expect("no holder panics").clone();
+        let open = self
+            .inner
+            .connection
+            .lock()
+            .expect("no holder panics")
+            .clone();
         let mut connection = match open {
             Some(connection) => connection,
             None => {
                 let made = connect(&self.inner.url).await.map_err(|error| {
                     RedisError::from((redis::ErrorKind::Io, "connecting", error.to_string()))
                 })?;
-                self.inner.connection.lock().expect("no holder panics").insert(made).clone()
+                self.inner
+                    .connection
+                    .lock()
+                    .expect("no holder panics")
+                    .insert(made)
+                    .clone()
             }
         };
         let answer = command.query_async(&mut connection).await;
@@ -252,15 +290,24 @@ mod tests {
         redis.stop(Data::Kept).await?;
         redis.start_again().await?;
         let then = publisher.published();
-        crate::wait::until_true(PATIENCE, "the flow goes on", || publisher.published() > then + 10).await?;
+        crate::wait::until_true(PATIENCE, "the flow goes on", || {
+            publisher.published() > then + 10
+        })
+        .await?;
         flow.stop().await?;
 
         let (journal, heads) = (publisher.journal(), publisher.heads(&channels).await?);
         for channel in &channels {
-            let records: Vec<_> = journal.records.iter().filter(|record| record.channel == *channel).collect();
+            let records: Vec<_> = journal
+                .records
+                .iter()
+                .filter(|record| record.channel == *channel)
+                .collect();
             let mut last = None;
             for record in records {
-                let Outcome::Stored { position, prev } = &record.outcome else { bail!("{record:?}") };
+                let Outcome::Stored { position, prev } = &record.outcome else {
+                    bail!("{record:?}")
+                };
                 if let Some(last) = last {
                     assert_eq!(prev.as_ref(), Some(last));
                 }
@@ -276,8 +323,14 @@ mod tests {
         let lab = Lab::new()?;
         let redis = lab.redis().await?;
         let publisher = Publisher::new(&redis)?;
-        let error = publisher.publish_sized("a", 1 << 20).await.expect_err("too large");
-        assert!(format!("{error:#}").contains("event_too_large"), "{error:#}");
+        let error = publisher
+            .publish_sized("a", 1 << 20)
+            .await
+            .expect_err("too large");
+        assert!(
+            format!("{error:#}").contains("event_too_large"),
+            "{error:#}"
+        );
         Ok(())
     }
 }
