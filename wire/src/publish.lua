@@ -19,7 +19,9 @@ local MAX_TTL = 315360000000
 local MAX_MS = 281474976710655
 local MAX_SEQ = 65535
 
-local find, match, gsub, format, sub = string.find, string.match, string.gsub, string.format, string.sub
+-- Reached through a value: while a Function library loads, Redis 7.0 hides the global tables.
+local any_string = ""
+local find, match, gsub, format, sub = any_string.find, any_string.match, any_string.gsub, any_string.format, any_string.sub
 
 local function refuse(code, text)
   return redis.error_reply('SLUICE ' .. code .. ' ' .. text)

@@ -1,0 +1,120 @@
+//! A broker in process, with the chain semantics of Redis: for trying out,
+//! development and single-node use. Its history dies with the process.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+
+use sluice_wire::channel::Channel;
+use sluice_wire::event::Message;
+use sluice_wire::log::{Log, Published, SystemMillis};
+use sluice_wire::position::Position;
+use sluice_wire::publish::{Defaults, Refusal};
+
+use super::{Publication, PublishError, Push};
+use crate::hub::exchange::{Context, Oldest, Query, Range, Reading};
+
+/// Bounds of the embedded broker.
+#[derive(Clone, Copy, Debug)]
+pub struct EmbeddedSettings {
+    /// Channels with a history at the same time.
+    pub channels: usize,
+}
+
+/// Every channel's log, and who wants to hear of it.
+#[derive(Debug)]
+pub(super) struct Embedded {
+    settings: EmbeddedSettings,
+    defaults: Defaults,
+    logs: HashMap<Channel, Log>,
+    wanted: HashSet<Channel>,
+    /// What the node has still to hear; emptied after every step.
+    pushes: VecDeque<Push>,
+}
+
+impl Embedded {
+    pub(super) fn new(settings: EmbeddedSettings, defaults: Defaults) -> Embedded {
+        Embedded {
+            settings,
+            defaults,
+            logs: HashMap::new(),
+            wanted: HashSet::new(),
+            pushes: VecDeque::new(),
+        }
+    }
+
+    pub(super) fn want(&mut self, channel: &Channel) {
+        self.wanted.insert(channel.clone());
+        self.pushes.push_back(Push::Confirmed(channel.clone()));
+    }
+
+    pub(super) fn unwant(&mut self, channel: &Channel) {
+        self.wanted.remove(channel);
+    }
+
+    pub(super) fn next_push(&mut self) -> Option<Push> {
+        self.pushes.pop_front()
+    }
+
+    pub(super) fn publish(
+        &mut self,
+        publication: &Publication,
+        now: u64,
+    ) -> Result<Position, PublishError> {
+        let defaults = self.defaults;
+        let Some(log) = self.log(&publication.channel, now) else {
+            let limit = self.settings.channels;
+            let text = format!("the embedded broker keeps at most {limit} channels");
+            return Err(Refusal::BadArgument(text).into());
+        };
+        let publish = publication.as_publish();
+        let published = log.publish(SystemMillis(now), &publish, rand::random(), &defaults)?;
+        let position = published.position();
+        if let Published::Appended(event) = published
+            && self.wanted.contains(&publication.channel)
+        {
+            let channel = publication.channel.clone();
+            self.pushes.push_back(Push::Ready(channel, Message::Event(event)));
+        }
+        Ok(position)
+    }
+
+    /// `None` when there is no room for one more channel.
+    pub(super) fn read(&mut self, query: &Query, now: u64) -> Option<Reading> {
+        let defaults = self.defaults;
+        let log = self.log(&query.channel, now)?;
+        let head_is_new = log.head().is_none();
+        let head = log.ensure_head(SystemMillis(now), rand::random(), &defaults);
+        let entries = match query.range {
+            Range::Head => Vec::new(),
+            Range::After(place) => log.after(place.id(), query.count).cloned().collect(),
+            Range::Since(ms) => log
+                .events()
+                .filter(|event| event.position.id().ms >= ms)
+                .take(query.count)
+                .cloned()
+                .collect(),
+            Range::Last(count) => log.last_n(count as usize).cloned().collect(),
+            Range::Exactly(place) => log.at(place.id()).cloned().into_iter().collect(),
+        };
+        let oldest = log.first().map(|event| Oldest { position: event.position, prev: event.prev });
+        let context = query.confirm.then_some(Context { oldest });
+        Some(Reading { head, head_is_new, entries, context })
+    }
+
+    pub(super) fn head(&mut self, channel: &Channel, now: u64) -> Option<Position> {
+        let defaults = self.defaults;
+        Some(self.logs.get_mut(channel)?.ensure_head(SystemMillis(now), rand::random(), &defaults))
+    }
+
+    fn log(&mut self, channel: &Channel, now: u64) -> Option<&mut Log> {
+        if !self.logs.contains_key(channel) && self.logs.len() >= self.settings.channels {
+            self.logs.retain(|_, log| {
+                log.expire(SystemMillis(now));
+                log.head().is_some()
+            });
+            if self.logs.len() >= self.settings.channels {
+                return None;
+            }
+        }
+        Some(self.logs.entry(channel.clone()).or_default())
+    }
+}

@@ -1,0 +1,155 @@
+//! What the gateway asks of Redis, and the thread that runs the node core
+//! against it. Nothing else in the gateway speaks to Redis.
+
+pub mod clock;
+pub mod embedded;
+pub mod outside;
+pub mod redis;
+pub mod run;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use sluice_wire::channel::Channel;
+use sluice_wire::event::Message;
+use sluice_wire::position::Position;
+use sluice_wire::publish::{Defaults, Publish, Refusal};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::hub::exchange::{ToNode, ToWorker, WorkerId};
+use crate::hub::node::NodeLimits;
+use clock::Clock;
+
+/// What the broker needs to know; its own section of the configuration, proved.
+#[derive(Clone, Debug)]
+pub struct BrokerSettings {
+    pub node: NodeLimits,
+    /// Defaults of every event that this gateway publishes or reads.
+    pub events: Defaults,
+    /// Messages waiting for one worker.
+    pub worker_queue: usize,
+    /// Questions and publishes waiting for the node, and pushes waiting for it.
+    pub queue: usize,
+    /// Heads that reading may create, per second.
+    pub new_heads_per_second: u32,
+    pub backend: BackendSettings,
+}
+
+/// Where the events live.
+#[derive(Clone, Debug)]
+pub enum BackendSettings {
+    Redis(redis::RedisSettings),
+    Embedded(embedded::EmbeddedSettings),
+}
+
+/// A way to the broker thread. A clone is cheap and speaks to the same node.
+#[derive(Clone, Debug)]
+pub struct Broker {
+    commands: mpsc::Sender<Command>,
+    connected: watch::Receiver<bool>,
+    clock: Clock,
+}
+
+#[derive(Debug)]
+enum Command {
+    Ask(WorkerId, ToNode),
+    Publish(Publication, oneshot::Sender<Result<Position, PublishError>>),
+}
+
+/// An event that somebody wants published.
+#[derive(Clone, Debug)]
+pub struct Publication {
+    pub channel: Channel,
+    pub event_type: Option<String>,
+    pub event_id: Option<String>,
+    pub traceparent: Option<String>,
+    pub data: Bytes,
+}
+
+/// Why a publish has no position to give.
+#[derive(Debug, thiserror::Error)]
+pub enum PublishError {
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// Nothing was sent to the broker; try again.
+    #[error("the event broker is unavailable")]
+    Unavailable,
+    /// It was sent and the reply is lost: it may have been published.
+    #[error("the event broker did not answer; the event may have been published")]
+    Unknown,
+}
+
+/// What a backend tells the node, in order.
+#[derive(Debug)]
+enum Push {
+    Confirmed(Channel),
+    Unconfirmed(Channel),
+    Disconnected,
+    /// A message on a topic, not read yet.
+    Raw { topic: Vec<u8>, payload: Bytes },
+    /// A message of the embedded broker.
+    Ready(Channel, Message),
+}
+
+/// A worker's end of the queues: what it hears, and its number.
+#[derive(Debug)]
+pub struct WorkerPort {
+    pub worker: WorkerId,
+    pub messages: mpsc::Receiver<ToWorker>,
+}
+
+impl Broker {
+    /// Hands a worker's question to the node.
+    ///
+    /// # Errors
+    /// Gives the question back when the queue is full.
+    pub fn ask(&self, worker: WorkerId, question: ToNode) -> Result<(), ToNode> {
+        match self.commands.try_reserve() {
+            Ok(permit) => {
+                permit.send(Command::Ask(worker, question));
+                Ok(())
+            }
+            Err(_) => Err(question),
+        }
+    }
+
+    /// Publishes an event and gives its position.
+    ///
+    /// # Errors
+    /// [`PublishError`]; only [`PublishError::Unknown`] leaves it open whether
+    /// the event was published.
+    pub async fn publish(&self, publication: Publication) -> Result<Position, PublishError> {
+        let (reply, answer) = oneshot::channel();
+        let command = Command::Publish(publication, reply);
+        self.commands.try_send(command).map_err(|_| PublishError::Unavailable)?;
+        answer.await.unwrap_or(Err(PublishError::Unknown))
+    }
+
+    /// Whether the subscriber connection stands; the embedded broker's always does.
+    #[must_use]
+    pub fn connected(&self) -> watch::Receiver<bool> {
+        self.connected.clone()
+    }
+
+    /// The node's clock.
+    #[must_use]
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+}
+
+impl Publication {
+    /// The same, as the wire crate takes it.
+    #[must_use]
+    pub fn as_publish(&self) -> Publish<'_> {
+        Publish {
+            event_type: self.event_type.as_deref(),
+            event_id: self.event_id.as_deref(),
+            traceparent: self.traceparent.as_deref(),
+            ..Publish::new(&self.channel, &self.data)
+        }
+    }
+}
+
+/// How long the node sleeps at most before it looks at its timers.
+const TICK: Duration = Duration::from_millis(25);

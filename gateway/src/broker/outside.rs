@@ -1,0 +1,177 @@
+//! The world around the node core in a running gateway: worker queues, reads
+//! under way, and the backend.
+
+use std::collections::HashMap;
+use std::pin::Pin;
+
+use futures_util::stream::FuturesUnordered;
+use sluice_wire::channel::Channel;
+use sluice_wire::position::Position;
+use tokio::sync::{mpsc, oneshot};
+
+use super::clock::Clock;
+use super::embedded::Embedded;
+use super::redis::Redis;
+use super::{Publication, PublishError};
+use crate::hub::exchange::{Full, Note, Query, ReadId, Reading, ToWorker, WorkerId, World};
+use crate::metrics::{BrokerMetrics, HubMetrics};
+use crate::reasons::{Arrival, ReplayOutcome};
+
+/// Something that was asked of the backend has come back.
+pub(super) enum Done {
+    Reads(Vec<(ReadId, Channel, Option<Reading>)>),
+    Heads(Option<Vec<(Channel, Option<Position>)>>),
+    Published,
+}
+
+/// Questions that one pipeline carries.
+const READS_PER_PIPELINE: usize = 32;
+
+pub(super) enum Backend {
+    Redis(Redis),
+    Embedded(Box<Embedded>),
+}
+
+pub(super) struct Outside {
+    pub backend: Backend,
+    pub pending: FuturesUnordered<Pin<Box<dyn Future<Output = Done>>>>,
+    pub hub: HubMetrics,
+    pub broker: BrokerMetrics,
+    pub clock: Clock,
+    /// Channels by topic, so that a message costs one look-up.
+    topics: HashMap<Vec<u8>, Channel>,
+    workers: Vec<mpsc::Sender<ToWorker>>,
+    batch: Vec<(ReadId, Query)>,
+}
+
+impl Outside {
+    pub(super) fn new(
+        backend: Backend,
+        workers: Vec<mpsc::Sender<ToWorker>>,
+        metrics: (HubMetrics, BrokerMetrics),
+        clock: Clock,
+    ) -> Outside {
+        Outside {
+            backend,
+            pending: FuturesUnordered::new(),
+            hub: metrics.0,
+            broker: metrics.1,
+            clock,
+            topics: HashMap::new(),
+            workers,
+            batch: Vec::new(),
+        }
+    }
+
+    pub(super) fn channel_of(&self, topic: &[u8]) -> Option<Channel> {
+        self.topics.get(topic).cloned()
+    }
+
+    /// Sends off the reads that one turn of the loop has gathered, pipelined.
+    pub(super) fn flush_reads(&mut self) {
+        while !self.batch.is_empty() {
+            let rest = self.batch.len().saturating_sub(READS_PER_PIPELINE);
+            let batch = self.batch.split_off(rest);
+            self.pending.push(match &mut self.backend {
+                Backend::Redis(redis) => {
+                    let link = redis.data();
+                    Box::pin(async move { Done::Reads(link.read_all(batch).await) })
+                }
+                Backend::Embedded(embedded) => {
+                    let wall = self.clock.wall();
+                    let read = |(id, query): (ReadId, Query)| {
+                        let reading = embedded.read(&query, wall);
+                        (id, query.channel, reading)
+                    };
+                    let done = batch.into_iter().map(read).collect();
+                    Box::pin(std::future::ready(Done::Reads(done)))
+                }
+            });
+        }
+    }
+
+    pub(super) fn publish(
+        &mut self,
+        publication: Publication,
+        reply: oneshot::Sender<Result<Position, PublishError>>,
+    ) {
+        match &mut self.backend {
+            Backend::Embedded(embedded) => {
+                // A caller who has gone does not need the answer.
+                drop(reply.send(embedded.publish(&publication, self.clock.wall())));
+            }
+            Backend::Redis(redis) => {
+                let link = redis.data();
+                self.pending.push(Box::pin(async move {
+                    drop(reply.send(link.publish(&publication).await));
+                    Done::Published
+                }));
+            }
+        }
+    }
+}
+
+impl World for Outside {
+    fn subscribe(&mut self, channel: &Channel) {
+        match &mut self.backend {
+            Backend::Redis(redis) => {
+                self.topics.insert(redis.topic(channel).into_bytes(), channel.clone());
+                redis.want(channel);
+            }
+            Backend::Embedded(embedded) => embedded.want(channel),
+        }
+    }
+
+    fn unsubscribe(&mut self, channel: &Channel) {
+        match &mut self.backend {
+            Backend::Redis(redis) => {
+                self.topics.remove(redis.topic(channel).as_bytes());
+                redis.unwant(channel);
+            }
+            Backend::Embedded(embedded) => embedded.unwant(channel),
+        }
+    }
+
+    fn read(&mut self, id: ReadId, query: Query) {
+        self.batch.push((id, query));
+    }
+
+    fn heads(&mut self, channels: Vec<Channel>) {
+        self.pending.push(match &mut self.backend {
+            Backend::Redis(redis) => {
+                let link = redis.data();
+                Box::pin(async move { Done::Heads(link.heads(channels).await) })
+            }
+            Backend::Embedded(embedded) => {
+                let wall = self.clock.wall();
+                let head = |channel: Channel| {
+                    let head = embedded.head(&channel, wall);
+                    (channel, head)
+                };
+                let heads = channels.into_iter().map(head).collect();
+                Box::pin(std::future::ready(Done::Heads(Some(heads))))
+            }
+        });
+    }
+
+    fn send(&mut self, worker: WorkerId, message: ToWorker) -> Result<(), Full> {
+        let queue = self.workers.get(worker).ok_or(Full)?;
+        queue.try_send(message).map_err(|_| Full)
+    }
+
+    fn note(&mut self, note: Note) {
+        match note {
+            Note::FromPubSub => self.hub.received.of(Arrival::Pubsub).inc(),
+            Note::FromSync => self.hub.received.of(Arrival::Sync).inc(),
+            Note::FromEphemeral => self.hub.received.of(Arrival::Ephemeral).inc(),
+            Note::Gap => self.hub.gaps_found.inc(),
+            Note::Sync(cause) => self.hub.syncs.of(cause).inc(),
+            Note::AuditFinding => self.broker.audit_findings.inc(),
+            Note::Straggler => self.hub.stragglers.inc(),
+            Note::WorkerOverflow => self.hub.worker_overflows.inc(),
+            Note::Backfill => self.hub.replays.of(ReplayOutcome::Stream).inc(),
+            // Told resets are counted where they are told: per reader.
+            Note::Reset(_) | Note::Duplicate | Note::BufferOverflow | Note::Resubscribe => {}
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! Redis's replies as the values of the core. What cannot be read is refused,
+//! never guessed.
+
+use bytes::Bytes;
+use redis::Value;
+use sluice_wire::event::Event;
+use sluice_wire::keys::Head;
+use sluice_wire::position::{Position, StreamId};
+
+/// The head key's value; the outer `None` is a reply that makes no sense.
+pub(super) fn head(value: &Value) -> Option<Option<Position>> {
+    match value {
+        Value::Nil => Some(None),
+        Value::BulkString(text) => Head::parse(text).ok().map(|head| Some(head.position)),
+        _ => None,
+    }
+}
+
+/// Stream entries up to the first one that Sluice has not written: a chain
+/// ends there, and whoever needs it whole will find it broken.
+pub(super) fn entries(value: Value) -> Option<Vec<Event>> {
+    let Value::Array(entries) = value else { return None };
+    Some(entries.into_iter().map_while(entry).collect())
+}
+
+fn entry(value: Value) -> Option<Event> {
+    let Value::Array(parts) = value else { return None };
+    let Ok([Value::BulkString(id), Value::Array(fields)]) = <[Value; 2]>::try_from(parts) else {
+        return None;
+    };
+    let id: StreamId = std::str::from_utf8(&id).ok()?.parse().ok()?;
+    let mut texts = fields.into_iter().map(|field| match field {
+        Value::BulkString(text) => Some(text),
+        _ => None,
+    });
+    let mut pairs: Vec<(Vec<u8>, Bytes)> = Vec::new();
+    while let Some(name) = texts.next() {
+        pairs.push((name?, texts.next()??.into()));
+    }
+    let event = Event::from_stream(id, pairs);
+    if let Err(error) = &event {
+        tracing::warn!(%id, %error, "a stream entry was not written by Sluice's script");
+    }
+    event.ok()
+}

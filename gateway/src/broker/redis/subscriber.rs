@@ -1,0 +1,362 @@
+//! The supervisor of the subscriber connection: what is wanted against what
+//! Redis has confirmed, until they agree. Pushes, never replies, are the truth.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, PushInfo, PushKind, RedisError, Value};
+use sluice_wire::channel::Channel;
+use tokio::sync::Notify;
+
+use super::data::DataLink;
+use super::topology::Shard;
+use super::{Outlets, RedisSettings};
+use crate::broker::Push;
+
+/// Topics in one SUBSCRIBE.
+const TOPICS_PER_COMMAND: usize = 500;
+/// How often wanted and confirmed are compared.
+const COMPARE_INTERVAL: Duration = Duration::from_millis(250);
+/// How long a SUBSCRIBE may stay unconfirmed before it is sent again.
+const CONFIRM_WAIT: Duration = Duration::from_secs(1);
+
+/// What the node wants to hear of, shared with the supervisor.
+#[derive(Default)]
+pub(super) struct Wishes {
+    topics: Mutex<Topics>,
+    changed: Notify,
+    overflowed: AtomicBool,
+}
+
+#[derive(Default)]
+struct Topics {
+    wanted: HashMap<String, Channel>,
+    confirmed: HashSet<String>,
+    /// Sent and not confirmed yet.
+    asked: HashMap<String, Instant>,
+}
+
+impl Wishes {
+    pub(super) fn want(&self, topic: &str, channel: &Channel) {
+        let mut topics = self.topics();
+        topics.wanted.insert(topic.to_owned(), channel.clone());
+        // Said again, it wants a new confirmation.
+        topics.confirmed.remove(topic);
+        topics.asked.remove(topic);
+        drop(topics);
+        self.changed.notify_one();
+    }
+
+    pub(super) fn unwant(&self, topic: &str) {
+        self.topics().wanted.remove(topic);
+        self.changed.notify_one();
+    }
+
+    pub(super) fn take_overflow(&self) -> bool {
+        self.overflowed.swap(false, Ordering::Relaxed)
+    }
+
+    fn topics(&self) -> MutexGuard<'_, Topics> {
+        self.topics.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Keeps one connection per primary that carries nothing but subscriptions.
+pub(in crate::broker) struct Subscriber {
+    settings: RedisSettings,
+    data: Arc<DataLink>,
+    wishes: Arc<Wishes>,
+    outlets: Outlets,
+    probe_topic: String,
+    links: HashMap<Shard, Link>,
+    /// A push of an older generation is not believed.
+    generation: Arc<AtomicU64>,
+    failures: u32,
+    was_connected: bool,
+}
+
+struct Link {
+    connection: MultiplexedConnection,
+    pulse: Arc<Pulse>,
+}
+
+/// What a connection's pushes tell about the connection.
+struct Pulse {
+    started: Instant,
+    /// Milliseconds after `started` at which something was last heard.
+    heard: AtomicU64,
+    lost: AtomicBool,
+}
+
+impl Subscriber {
+    pub(super) fn new(
+        settings: RedisSettings,
+        data: Arc<DataLink>,
+        wishes: Arc<Wishes>,
+        outlets: Outlets,
+    ) -> Result<Subscriber, RedisError> {
+        let name = format!("_probe.{:016x}", rand::random::<u64>());
+        let probe = Channel::parse(&name).map_err(|error| {
+            RedisError::from((redis::ErrorKind::Client, "probe", error.to_string()))
+        })?;
+        Ok(Subscriber {
+            probe_topic: settings.keys.topic(&probe),
+            settings,
+            data,
+            wishes,
+            outlets,
+            links: HashMap::new(),
+            generation: Arc::default(),
+            failures: 0,
+            was_connected: false,
+        })
+    }
+
+    /// Supervises until the future is dropped.
+    pub(in crate::broker) async fn run(mut self) {
+        loop {
+            match self.turn().await {
+                Ok(()) => {
+                    let wishes = Arc::clone(&self.wishes);
+                    let changed = wishes.changed.notified();
+                    // Either is a reason to look; neither is an error.
+                    drop(tokio::time::timeout(COMPARE_INTERVAL, changed).await);
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "the subscriber connection failed");
+                    self.lose_all().await;
+                    tokio::time::sleep(self.backoff()).await;
+                }
+            }
+        }
+    }
+
+    async fn turn(&mut self) -> Result<(), RedisError> {
+        if self.links.values().any(|link| link.pulse.lost.load(Ordering::Relaxed)) {
+            return Err(RedisError::from((redis::ErrorKind::Io, "Redis closed the connection")));
+        }
+        if self.links.is_empty() {
+            self.connect().await?;
+        }
+        self.unsubscribe().await?;
+        self.subscribe().await?;
+        self.watch().await
+    }
+
+    async fn connect(&mut self) -> Result<(), RedisError> {
+        let generation = self.generation.fetch_add(1, Ordering::Relaxed) + 1;
+        for (shard, client) in self.settings.topology.primaries()? {
+            let pulse = Arc::new(Pulse::new());
+            let config = AsyncConnectionConfig::new()
+                .set_connection_timeout(Some(self.settings.connect_timeout))
+                .set_response_timeout(Some(self.settings.response_timeout))
+                .set_push_sender(self.ear(generation, &pulse));
+            let mut connection =
+                client.get_multiplexed_async_connection_with_config(&config).await?;
+            connection.subscribe(&self.probe_topic).await?;
+            self.links.insert(shard, Link { connection, pulse });
+        }
+        self.failures = 0;
+        self.outlets.metrics.connected.set(1);
+        if self.was_connected {
+            self.outlets.metrics.reconnects.inc();
+        }
+        self.was_connected = true;
+        tracing::info!("subscribed to Redis");
+        if self.settings.install_functions {
+            match self.data.install_library().await {
+                Ok(true) => tracing::info!("loaded the function library"),
+                Ok(false) => {}
+                Err(error) => tracing::info!(%error, "the function library was not loaded"),
+            }
+        }
+        self.outlets.connected.send_replace(true);
+        Ok(())
+    }
+
+    /// What a connection calls for each push. It never waits: what does not
+    /// fit is counted as lost, and everything is synced.
+    fn ear(
+        &self,
+        generation: u64,
+        pulse: &Arc<Pulse>,
+    ) -> impl Fn(PushInfo) -> Result<(), redis::aio::SendError> + Send + Sync + 'static {
+        let current = Arc::clone(&self.generation);
+        let wishes = Arc::clone(&self.wishes);
+        let pulse = Arc::clone(pulse);
+        let pushes = self.outlets.pushes.clone();
+        let probe = self.probe_topic.clone();
+        move |info| {
+            if current.load(Ordering::Relaxed) != generation {
+                return Err(redis::aio::SendError);
+            }
+            pulse.hear();
+            let push = match info.kind {
+                PushKind::Disconnection => {
+                    pulse.lost.store(true, Ordering::Relaxed);
+                    wishes.changed.notify_one();
+                    None
+                }
+                PushKind::Message | PushKind::SMessage => message(info.data, &probe),
+                PushKind::Subscribe | PushKind::SSubscribe => {
+                    topic(info.data).and_then(|topic| wishes.confirm(topic))
+                }
+                PushKind::Unsubscribe | PushKind::SUnsubscribe => {
+                    topic(info.data).and_then(|topic| wishes.unconfirm(&topic))
+                }
+                // Nothing else is asked for on this connection.
+                _ => None,
+            };
+            if let Some(push) = push
+                && let Err(refused) = pushes.try_send(push)
+            {
+                wishes.refused(&refused.into_inner());
+            }
+            Ok(())
+        }
+    }
+
+    async fn subscribe(&mut self) -> Result<(), RedisError> {
+        let mut by_shard: HashMap<Shard, Vec<String>> = HashMap::new();
+        {
+            let mut topics = self.wishes.topics();
+            let Topics { wanted, confirmed, asked } = &mut *topics;
+            for (topic, channel) in wanted.iter() {
+                let waits = asked.get(topic).is_some_and(|at| at.elapsed() < CONFIRM_WAIT);
+                if !confirmed.contains(topic) && !waits {
+                    asked.insert(topic.clone(), Instant::now());
+                    let shard = self.settings.topology.owner(channel);
+                    by_shard.entry(shard).or_default().push(topic.clone());
+                }
+            }
+        }
+        for (shard, topics) in by_shard {
+            let Some(link) = self.links.get_mut(&shard) else { continue };
+            for topics in topics.chunks(TOPICS_PER_COMMAND) {
+                link.connection.subscribe(topics).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn unsubscribe(&mut self) -> Result<(), RedisError> {
+        let unwanted: Vec<String> = {
+            let mut topics = self.wishes.topics();
+            let Topics { wanted, confirmed, .. } = &mut *topics;
+            confirmed.extract_if(|topic| !wanted.contains_key(topic)).collect()
+        };
+        for topics in unwanted.chunks(TOPICS_PER_COMMAND) {
+            for link in self.links.values_mut() {
+                link.connection.unsubscribe(topics).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Probes a silent connection; one that stays silent has failed.
+    async fn watch(&self) -> Result<(), RedisError> {
+        let silences = self.links.values().map(|link| link.pulse.silence());
+        let silence = silences.max().unwrap_or_default();
+        self.outlets.metrics.silence_seconds.set(silence.as_secs_f64());
+        if silence >= self.settings.probe_timeout {
+            return Err(RedisError::from((redis::ErrorKind::Io, "Redis has fallen silent")));
+        }
+        if silence >= self.settings.probe_interval {
+            let left = self.settings.probe_timeout.saturating_sub(silence);
+            let probe = self.data.probe(&self.probe_topic);
+            match tokio::time::timeout(left, probe).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::debug!(%error, "the probe could not be sent"),
+                Err(_) => tracing::debug!("the probe was not answered"),
+            }
+        }
+        Ok(())
+    }
+
+    async fn lose_all(&mut self) {
+        let was_connected = !self.links.is_empty();
+        self.generation.fetch_add(1, Ordering::Relaxed);
+        self.links.clear();
+        {
+            let mut topics = self.wishes.topics();
+            topics.confirmed.clear();
+            topics.asked.clear();
+        }
+        self.failures = self.failures.saturating_add(1);
+        self.outlets.metrics.connected.set(0);
+        self.outlets.connected.send_replace(false);
+        if was_connected {
+            // The node reads this queue without waiting, so there is room soon.
+            drop(self.outlets.pushes.send(Push::Disconnected).await);
+        }
+    }
+
+    /// Full jitter below a bound that doubles with each failure.
+    fn backoff(&self) -> Duration {
+        let doubled = self.settings.backoff_min * 2_u32.saturating_pow(self.failures.min(16));
+        let bound = doubled.min(self.settings.backoff_max);
+        let spread = bound.saturating_sub(self.settings.backoff_min);
+        self.settings.backoff_min + spread.mul_f64(rand::random())
+    }
+}
+
+impl Wishes {
+    fn confirm(&self, topic: String) -> Option<Push> {
+        let mut topics = self.topics();
+        topics.asked.remove(&topic);
+        let channel = topics.wanted.get(&topic).cloned();
+        topics.confirmed.insert(topic);
+        channel.map(Push::Confirmed)
+    }
+
+    fn unconfirm(&self, topic: &str) -> Option<Push> {
+        let mut topics = self.topics();
+        topics.confirmed.remove(topic);
+        topics.wanted.get(topic).cloned().map(Push::Unconfirmed)
+    }
+
+    /// The node's queue was full: what was refused must be made good.
+    fn refused(&self, push: &Push) {
+        if let Push::Confirmed(channel) = push {
+            let mut topics = self.topics();
+            let Topics { wanted, confirmed, .. } = &mut *topics;
+            confirmed.retain(|topic| wanted.get(topic) != Some(channel));
+        }
+        self.overflowed.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Pulse {
+    fn new() -> Pulse {
+        Pulse { started: Instant::now(), heard: AtomicU64::new(0), lost: AtomicBool::new(false) }
+    }
+
+    fn hear(&self) {
+        let now = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.heard.store(now, Ordering::Relaxed);
+    }
+
+    fn silence(&self) -> Duration {
+        let heard = Duration::from_millis(self.heard.load(Ordering::Relaxed));
+        self.started.elapsed().saturating_sub(heard)
+    }
+}
+
+fn topic(data: Vec<Value>) -> Option<String> {
+    match data.into_iter().next()? {
+        Value::BulkString(topic) => String::from_utf8(topic).ok(),
+        Value::SimpleString(topic) => Some(topic),
+        _ => None,
+    }
+}
+
+fn message(data: Vec<Value>, probe: &str) -> Option<Push> {
+    let [Value::BulkString(topic), Value::BulkString(payload)] = <[Value; 2]>::try_from(data).ok()?
+    else {
+        return None;
+    };
+    (topic != probe.as_bytes()).then(|| Push::Raw { topic, payload: payload.into() })
+}

@@ -1,0 +1,265 @@
+//! The broker thread: one loop that feeds the node core with questions,
+//! pushes, answers and time, and never waits for any of them alone.
+
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use sluice_wire::event::{FrameError, decode};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::clock::Clock;
+use super::embedded::Embedded;
+use super::outside::{Backend, Done, Outside};
+use super::redis::{Outlets, Redis};
+use super::{BackendSettings, Broker, BrokerSettings, Command, Push, TICK, WorkerPort};
+use crate::hub::node::Node;
+use crate::metrics::Metrics;
+use crate::reasons::{DropReason, SyncCause};
+
+/// Messages taken from one queue before the others have their turn.
+const BATCH: usize = 256;
+/// How long the thread may take to end.
+const END_WAIT: Duration = Duration::from_secs(1);
+
+/// The thread that runs the node; dropping it ends the thread.
+pub struct BrokerThread {
+    stop: watch::Sender<bool>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+/// Why the broker could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("the broker thread could not be started: {0}")]
+    Thread(#[from] std::io::Error),
+    #[error("redis.url: {0}")]
+    Redis(#[from] redis::RedisError),
+}
+
+/// Starts the broker for so many workers.
+///
+/// # Errors
+/// [`StartError`]; an unreachable Redis is none, it is tried until it answers.
+pub fn start(
+    settings: BrokerSettings,
+    workers: usize,
+    metrics: &Metrics,
+) -> Result<(Broker, Vec<WorkerPort>, BrokerThread), StartError> {
+    let clock = Clock::start();
+    let (commands, asked) = mpsc::channel(settings.queue);
+    let embedded = matches!(settings.backend, BackendSettings::Embedded(_));
+    let (connected, is_connected) = watch::channel(embedded);
+    let (queues, ports) = (0..workers)
+        .map(|worker| {
+            let (queue, messages) = mpsc::channel(settings.worker_queue);
+            (queue, WorkerPort { worker, messages })
+        })
+        .unzip();
+    let (stop, stopped) = watch::channel(false);
+    let (ready, started) = std::sync::mpsc::sync_channel(1);
+    let broker = Broker { commands, connected: is_connected, clock: clock.clone() };
+    let metrics = (metrics.hub.clone(), metrics.broker.clone());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let thread = std::thread::Builder::new().name("sluice-broker".into()).spawn(move || {
+        let _guard = runtime.enter();
+        match Loop::new(&settings, (queues, asked), metrics, connected, clock) {
+            Ok((turn, subscriber)) => {
+                drop(ready.send(Ok(())));
+                runtime.block_on(turn.run(subscriber, stopped));
+            }
+            Err(error) => drop(ready.send(Err(error))),
+        }
+        runtime.shutdown_timeout(END_WAIT);
+    })?;
+    match started.recv() {
+        Ok(Ok(())) => Ok((broker, ports, BrokerThread { stop, thread: Some(thread) })),
+        Ok(Err(error)) => Err(error.into()),
+        Err(_) => Err(std::io::Error::other("it ended at once").into()),
+    }
+}
+
+impl Drop for BrokerThread {
+    fn drop(&mut self) {
+        self.stop.send_replace(true);
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the broker thread has panicked");
+        }
+    }
+}
+
+struct Loop {
+    node: Node,
+    outside: Outside,
+    commands: mpsc::Receiver<Command>,
+    pushes: mpsc::Receiver<Push>,
+    event_bytes: usize,
+}
+
+type Queues = (Vec<mpsc::Sender<crate::hub::exchange::ToWorker>>, mpsc::Receiver<Command>);
+type LoopMetrics = (crate::metrics::HubMetrics, crate::metrics::BrokerMetrics);
+
+impl Loop {
+    fn new(
+        settings: &BrokerSettings,
+        (workers, commands): Queues,
+        metrics: LoopMetrics,
+        connected: watch::Sender<bool>,
+        clock: Clock,
+    ) -> Result<(Loop, Option<super::redis::Subscriber>), redis::RedisError> {
+        let (sender, pushes) = mpsc::channel(settings.queue);
+        let (backend, subscriber) = match &settings.backend {
+            BackendSettings::Embedded(embedded) => {
+                metrics.1.connected.set(1);
+                let embedded = Embedded::new(*embedded, settings.events);
+                (Backend::Embedded(Box::new(embedded)), None)
+            }
+            BackendSettings::Redis(redis) => {
+                let outlets = Outlets { pushes: sender, connected, metrics: metrics.1.clone() };
+                let (redis, subscriber) =
+                    Redis::new(redis, settings, settings.events, clock.clone(), outlets)?;
+                (Backend::Redis(redis), Some(subscriber))
+            }
+        };
+        let node = Node::new(workers.len(), settings.node);
+        let turn = Loop {
+            node,
+            outside: Outside::new(backend, workers, metrics, clock),
+            commands,
+            pushes,
+            event_bytes: settings.events.event_bytes,
+        };
+        Ok((turn, subscriber))
+    }
+
+    async fn run(
+        self,
+        subscriber: Option<super::redis::Subscriber>,
+        mut stop: watch::Receiver<bool>,
+    ) {
+        let supervise = async {
+            match subscriber {
+                Some(subscriber) => subscriber.run().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = self.turns() => {}
+            () = supervise => {}
+            _ = stop.wait_for(|stop| *stop) => {}
+        }
+    }
+
+    async fn turns(mut self) {
+        let mut tick = interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut commands = Vec::with_capacity(BATCH);
+        let mut pushes = Vec::with_capacity(BATCH);
+        loop {
+            tokio::select! {
+                count = self.commands.recv_many(&mut commands, BATCH) => {
+                    if count == 0 {
+                        return;
+                    }
+                    commands.drain(..).for_each(|command| self.command(command));
+                }
+                count = self.pushes.recv_many(&mut pushes, BATCH), if !self.pushes.is_closed() => {
+                    if count > 0 {
+                        pushes.drain(..).for_each(|push| self.push(push));
+                    }
+                }
+                Some(done) = self.outside.pending.next(), if !self.outside.pending.is_empty() => {
+                    self.done(done);
+                }
+                _ = tick.tick() => self.tick(),
+            }
+            self.hear_embedded();
+            self.outside.flush_reads();
+        }
+    }
+
+    fn command(&mut self, command: Command) {
+        match command {
+            Command::Ask(worker, question) => {
+                let now = self.outside.clock.now();
+                self.node.ask(worker, question, &mut self.outside, now);
+            }
+            Command::Publish(publication, reply) => self.outside.publish(publication, reply),
+        }
+    }
+
+    fn push(&mut self, push: Push) {
+        let now = self.outside.clock.now();
+        match push {
+            Push::Confirmed(channel) => self.node.confirmed(&channel, &mut self.outside, now),
+            Push::Unconfirmed(channel) => self.node.unconfirmed(&channel),
+            Push::Disconnected => self.node.disconnected(),
+            Push::Ready(channel, message) => {
+                self.node.message(&channel, message, &mut self.outside, now);
+            }
+            Push::Raw { topic, payload } => {
+                let Some(channel) = self.outside.channel_of(&topic) else {
+                    self.outside.hub.dropped.of(DropReason::UnknownChannel).inc();
+                    return;
+                };
+                let ephemeral = !payload.starts_with(b"sluice/");
+                match decode(payload, self.event_bytes) {
+                    Ok(message) => {
+                        self.node.message(&channel, message, &mut self.outside, now);
+                    }
+                    Err(error) => {
+                        self.outside.hub.dropped.of(drop_reason(&error)).inc();
+                        if !ephemeral {
+                            let cause = SyncCause::Gap;
+                            self.node.doubt(&channel, cause, &mut self.outside, now);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn done(&mut self, done: Done) {
+        let now = self.outside.clock.now();
+        match done {
+            Done::Published => {}
+            Done::Heads(heads) => self.node.audited(heads, &mut self.outside, now),
+            Done::Reads(reads) => {
+                for (id, channel, reading) in reads {
+                    self.node.read(id, &channel, reading, &mut self.outside, now);
+                }
+            }
+        }
+    }
+
+    fn tick(&mut self) {
+        let now = self.outside.clock.now();
+        if let Backend::Redis(redis) = &self.outside.backend
+            && redis.has_overflowed()
+        {
+            self.outside.hub.dropped.of(DropReason::Overflow).inc();
+            self.node.doubt_all(SyncCause::Overflow, &mut self.outside, now);
+        }
+        self.node.tick(&mut self.outside, now);
+        self.outside.hub.channels.set(i64::try_from(self.node.channels()).unwrap_or(i64::MAX));
+    }
+
+    fn hear_embedded(&mut self) {
+        while let Backend::Embedded(embedded) = &mut self.outside.backend
+            && let Some(push) = embedded.next_push()
+        {
+            self.push(push);
+        }
+    }
+}
+
+fn drop_reason(error: &FrameError) -> DropReason {
+    match error {
+        FrameError::Malformed(_) => DropReason::Malformed,
+        FrameError::Version => DropReason::Version,
+        FrameError::NotUtf8 => DropReason::NotUtf8,
+        FrameError::TooLarge { .. } => DropReason::TooLarge,
+    }
+}

@@ -1,0 +1,354 @@
+//! The kinds of value that settings have: sizes, durations, secrets, closed choices, and how each is read and
+//! printed. A value prints as it may be written, except a secret, which prints as `[redacted]`.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+/// What a secret looks like wherever it could be printed.
+pub const REDACTED: &str = "[redacted]";
+
+/// Prints a bound or a value the way it is written in the configuration.
+pub trait Humane {
+    /// The shortest exact text, such as `15s` or `64KiB`.
+    fn humane(&self) -> String;
+}
+
+/// A number of bytes, written `65536`, `64KiB` or `1MB`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Ord, PartialOrd)]
+pub struct Size(u64);
+
+impl Size {
+    /// Takes a number of bytes.
+    pub const fn bytes(count: u64) -> Size {
+        Size(count)
+    }
+
+    /// Takes a number of KiB (1024 bytes).
+    pub const fn kib(count: u64) -> Size {
+        Size(count * 1024)
+    }
+
+    /// Takes a number of MiB.
+    pub const fn mib(count: u64) -> Size {
+        Size::kib(count * 1024)
+    }
+
+    /// The number of bytes. Every size in the configuration is bounded far below the address space.
+    pub const fn get(self) -> usize {
+        self.0 as usize
+    }
+}
+
+impl FromStr for Size {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Size, String> {
+        bytesize::ByteSize::from_str(text)
+            .map(|size| Size(size.as_u64()))
+            .map_err(|_| format!("`{text}` is not a size; write for example 65536, 64KiB or 1MiB"))
+    }
+}
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const UNITS: [(u64, &str); 3] = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
+        let exact = UNITS.iter().find(|(unit, _)| self.0 != 0 && self.0.is_multiple_of(*unit));
+        match exact {
+            Some((unit, name)) => write!(f, "{}{name}", self.0 / unit),
+            None => write!(f, "{}B", self.0),
+        }
+    }
+}
+
+impl Humane for Size {
+    fn humane(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Humane for Duration {
+    fn humane(&self) -> String {
+        const UNITS: [(u128, &str); 5] =
+            [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s"), (1, "ms")];
+        let ms = self.as_millis();
+        if ms == 0 || !self.subsec_nanos().is_multiple_of(1_000_000) {
+            return humantime::format_duration(*self).to_string();
+        }
+        let exact = UNITS.iter().find(|(unit, _)| ms.is_multiple_of(*unit));
+        exact.map_or_else(String::new, |(unit, name)| format!("{}{name}", ms / unit))
+    }
+}
+
+impl Humane for u32 {
+    fn humane(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Humane for usize {
+    fn humane(&self) -> String {
+        self.to_string()
+    }
+}
+
+/// A text that must not be seen: it prints as `[redacted]` in every format.
+#[derive(Clone, Eq, PartialEq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// The text itself. Whoever calls this answers for where it goes.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Secret {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Secret, Infallible> {
+        Ok(Secret(text.to_owned()))
+    }
+}
+
+impl fmt::Display for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(REDACTED)
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(REDACTED)
+    }
+}
+
+/// The address of Redis. User and password print as `[redacted]`.
+#[derive(Clone, Eq, PartialEq)]
+pub struct RedisUrl(String);
+
+impl RedisUrl {
+    /// The whole address, password included. Whoever calls this answers for where it goes.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for RedisUrl {
+    type Err = String;
+
+    // The text may hold a password, so no message repeats it.
+    fn from_str(text: &str) -> Result<RedisUrl, String> {
+        let shape = "write redis://[user:password@]host[:port][/db]";
+        if text.starts_with("rediss://") {
+            return Err("TLS to Redis (rediss://) is not available yet in this version".to_owned());
+        }
+        if !text.starts_with("redis://") {
+            return Err(format!("does not begin with redis://; {shape}"));
+        }
+        if text.contains(',') {
+            return Err("several nodes need redis.mode sentinel or cluster, not available yet in this version".to_owned());
+        }
+        let url = url::Url::parse(text).map_err(|error| format!("{error}; {shape}"))?;
+        if url.host_str().is_none_or(str::is_empty) {
+            return Err(format!("names no host; {shape}"));
+        }
+        let db = url.path().trim_matches('/');
+        if !db.is_empty() && db.parse::<u16>().is_err() {
+            return Err(format!("the part after the host must be a database number; {shape}"));
+        }
+        Ok(RedisUrl(text.to_owned()))
+    }
+}
+
+impl fmt::Display for RedisUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.rsplit_once('@') {
+            Some((_, place)) => write!(f, "redis://{REDACTED}@{place}"),
+            None => f.write_str(&self.0),
+        }
+    }
+}
+
+impl fmt::Debug for RedisUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Defines an enum whose variants are the accepted texts of a setting.
+macro_rules! choice {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $text:literal),+ $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+        pub enum $name { $($(#[$variant_doc])* $variant),+ }
+
+        impl $name {
+            /// The accepted texts.
+            pub const ACCEPTED: &'static [&'static str] = &[$($text),+];
+
+            /// The text of this choice.
+            pub const fn as_str(self) -> &'static str {
+                match self { $($name::$variant => $text),+ }
+            }
+        }
+
+        impl ::std::str::FromStr for $name {
+            type Err = String;
+
+            fn from_str(text: &str) -> Result<$name, String> {
+                match text {
+                    $($text => Ok($name::$variant),)+
+                    "" => Err(format!("must be set to one of: {}", $name::ACCEPTED.join(", "))),
+                    other => Err(format!("`{other}` is not accepted; use one of: {}", $name::ACCEPTED.join(", "))),
+                }
+            }
+        }
+
+        impl ::std::fmt::Display for $name {
+            fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+    };
+}
+pub(crate) use choice;
+
+/// Serde for a value that is written as text.
+pub mod text {
+    use std::fmt::Display;
+    use std::str::FromStr;
+
+    use serde::{Deserialize, Deserializer, Serializer, de};
+
+    pub fn deserialize<'de, T, D>(deserializer: D) -> Result<T, D::Error>
+    where
+        T: FromStr<Err: Display>,
+        D: Deserializer<'de>,
+    {
+        let text = String::deserialize(deserializer)?;
+        text.trim().parse().map_err(de::Error::custom)
+    }
+
+    pub fn serialize<T: Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(value)
+    }
+}
+
+/// Serde for a value that may be absent: the empty text.
+pub mod optional {
+    use std::fmt::Display;
+    use std::str::FromStr;
+
+    use serde::{Deserialize, Deserializer, Serializer, de};
+
+    pub fn deserialize<'de, T, D>(deserializer: D) -> Result<Option<T>, D::Error>
+    where
+        T: FromStr<Err: Display>,
+        D: Deserializer<'de>,
+    {
+        let text = String::deserialize(deserializer)?;
+        match text.trim() {
+            "" => Ok(None),
+            text => text.parse().map(Some).map_err(de::Error::custom),
+        }
+    }
+
+    pub fn serialize<T: Display, S: Serializer>(value: &Option<T>, serializer: S) -> Result<S::Ok, S::Error> {
+        match value {
+            Some(value) => serializer.collect_str(value),
+            None => serializer.serialize_str(""),
+        }
+    }
+}
+
+/// Serde for a list: an array of texts, or one text with commas.
+pub mod list {
+    use std::fmt::{self, Display};
+    use std::str::FromStr;
+
+    use serde::{Deserializer, Serializer, de};
+
+    struct Texts;
+
+    impl<'de> de::Visitor<'de> for Texts {
+        type Value = Vec<String>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a list of texts, or one text with commas")
+        }
+
+        fn visit_str<E>(self, text: &str) -> Result<Vec<String>, E> {
+            Ok(text.split(',').map(str::to_owned).collect())
+        }
+
+        fn visit_seq<A: de::SeqAccess<'de>>(self, mut items: A) -> Result<Vec<String>, A::Error> {
+            let mut texts = Vec::new();
+            while let Some(text) = items.next_element()? {
+                texts.push(text);
+            }
+            Ok(texts)
+        }
+    }
+
+    pub fn deserialize<'de, T, D>(deserializer: D) -> Result<Vec<T>, D::Error>
+    where
+        T: FromStr<Err: Display>,
+        D: Deserializer<'de>,
+    {
+        let texts = deserializer.deserialize_any(Texts)?;
+        let set = texts.iter().map(|text| text.trim()).filter(|text| !text.is_empty());
+        set.map(|text| text.parse().map_err(de::Error::custom)).collect()
+    }
+
+    pub fn serialize<T: Display, S: Serializer>(values: &[T], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(values.iter().map(ToString::to_string))
+    }
+}
+
+/// Serde for a duration with its unit.
+pub mod duration {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serializer, de};
+
+    use super::Humane as _;
+
+    pub(super) fn parse(text: &str) -> Result<Duration, String> {
+        humantime::parse_duration(text)
+            .map_err(|error| format!("`{text}` is not a duration ({error}); write for example 500ms, 15s, 5m or 1h"))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+        parse(String::deserialize(deserializer)?.trim()).map_err(de::Error::custom)
+    }
+
+    pub fn serialize<S: Serializer>(value: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&value.humane())
+    }
+}
+
+/// Serde for a duration or `off`.
+pub mod off_or_duration {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serializer, de};
+
+    use super::Humane as _;
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        match text.trim() {
+            "off" | "" => Ok(None),
+            text => super::duration::parse(text).map(Some).map_err(|error| de::Error::custom(format!("{error}, or off"))),
+        }
+    }
+
+    pub fn serialize<S: Serializer>(value: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+        match value {
+            Some(value) => serializer.serialize_str(&value.humane()),
+            None => serializer.serialize_str("off"),
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! One struct per section of the configuration. Each component receives only its own; `defaults.toml` says
+//! what every key means, and a test holds the two together.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::kinds::{RedisUrl, Secret, Size, choice, duration, list, off_or_duration, optional, text};
+
+/// `[http]`: the public listener.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct HttpConfig {
+    #[serde(with = "text")]
+    pub bind: SocketAddr,
+    /// 0 means one per core.
+    pub workers: usize,
+    #[serde(with = "list")]
+    pub cors_origins: Vec<String>,
+    #[serde(with = "text")]
+    pub body_bytes: Size,
+    #[serde(with = "duration")]
+    pub head_timeout: Duration,
+    #[serde(with = "duration")]
+    pub keep_alive: Duration,
+}
+
+/// `[admin]`: the listener for probes, metrics and commands.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct AdminConfig {
+    #[serde(with = "text")]
+    pub bind: SocketAddr,
+    #[serde(with = "optional")]
+    pub token: Option<Secret>,
+}
+
+choice! {
+    /// Where events come from.
+    BrokerMode {
+        /// Redis pub/sub and streams.
+        Redis = "redis",
+        /// This process only.
+        Embedded = "embedded",
+    }
+}
+
+/// `[broker]`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct BrokerConfig {
+    #[serde(with = "text")]
+    pub mode: BrokerMode,
+}
+
+choice! {
+    /// How Redis is laid out.
+    RedisMode {
+        Standalone = "standalone",
+        Sentinel = "sentinel",
+        Cluster = "cluster",
+    }
+}
+
+choice! {
+    /// Whether the gateway may load the publish library.
+    Functions { Auto = "auto", Never = "never" }
+}
+
+/// `[redis]`: the connection to Redis and how its loss is noticed.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct RedisConfig {
+    /// Present whenever the broker is Redis.
+    #[serde(with = "optional")]
+    pub url: Option<RedisUrl>,
+    #[serde(with = "text")]
+    pub mode: RedisMode,
+    #[serde(with = "optional")]
+    pub sentinel_master: Option<String>,
+    pub prefix: String,
+    pub pool_size: usize,
+    #[serde(with = "duration")]
+    pub connect_timeout: Duration,
+    #[serde(with = "duration")]
+    pub response_timeout: Duration,
+    #[serde(with = "duration")]
+    pub audit_interval: Duration,
+    #[serde(with = "duration")]
+    pub probe_interval: Duration,
+    #[serde(with = "duration")]
+    pub probe_timeout: Duration,
+    #[serde(with = "duration")]
+    pub backoff_min: Duration,
+    #[serde(with = "duration")]
+    pub backoff_max: Duration,
+    #[serde(with = "duration")]
+    pub linger: Duration,
+    #[serde(with = "text")]
+    pub functions: Functions,
+}
+
+choice! {
+    /// Who may connect.
+    AuthMode {
+        /// Everyone, to every channel that is not reserved.
+        Anonymous = "anonymous",
+        /// Bearers of a signed token.
+        Jwt = "jwt",
+    }
+}
+
+/// `[auth]`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct AuthConfig {
+    #[serde(with = "text")]
+    pub mode: AuthMode,
+    pub jwt: JwtConfig,
+}
+
+choice! {
+    /// Signature algorithms (RFC 7518, section 3.1) that this version verifies.
+    JwtAlgorithm { Hs256 = "HS256", Hs384 = "HS384", Hs512 = "HS512" }
+}
+
+/// `[auth.jwt]`: the verification key and the claims that are checked.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct JwtConfig {
+    /// Present whenever the mode is `jwt`.
+    #[serde(with = "optional")]
+    pub secret: Option<Secret>,
+    #[serde(with = "optional")]
+    pub public_key_file: Option<String>,
+    #[serde(with = "optional")]
+    pub jwks_url: Option<String>,
+    #[serde(with = "optional")]
+    pub jwks_file: Option<String>,
+    /// Exactly one.
+    #[serde(with = "list")]
+    pub algorithms: Vec<JwtAlgorithm>,
+    #[serde(with = "optional")]
+    pub issuer: Option<String>,
+    #[serde(with = "list")]
+    pub audience: Vec<String>,
+    #[serde(with = "duration")]
+    pub leeway: Duration,
+}
+
+/// `[history]`: what is kept per channel.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct HistoryConfig {
+    pub max_events: u32,
+    #[serde(with = "duration")]
+    pub ttl: Duration,
+    #[serde(with = "duration")]
+    pub head_ttl: Duration,
+    #[serde(with = "duration")]
+    pub idem_ttl: Duration,
+}
+
+/// `[stream]`: the life of one stream.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct StreamConfig {
+    #[serde(with = "duration")]
+    pub heartbeat: Duration,
+    #[serde(with = "duration")]
+    pub retry: Duration,
+    #[serde(with = "duration")]
+    pub max_age: Duration,
+    #[serde(with = "duration")]
+    pub open_wait: Duration,
+    #[serde(with = "duration")]
+    pub slow_consumer_age: Duration,
+    #[serde(with = "text")]
+    pub send_buffer: Size,
+    #[serde(with = "duration")]
+    pub user_timeout: Duration,
+}
+
+/// `[limits]`: the bound of every queue, ring and wait.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct LimitsConfig {
+    /// 0 fits it to the process's file descriptors.
+    pub connections: usize,
+    pub channels_per_connection: usize,
+    #[serde(with = "text")]
+    pub event_bytes: Size,
+    pub ring_events: usize,
+    #[serde(with = "text")]
+    pub ring_bytes: Size,
+    pub worker_queue: usize,
+    pub broker_queue: usize,
+    pub sync_buffer: usize,
+    pub backfills: usize,
+    pub backfill_page: usize,
+    pub backfill_events: usize,
+    pub attaches_waiting: usize,
+}
+
+/// `[drain]`: how the node leaves.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct DrainConfig {
+    #[serde(with = "duration")]
+    pub deadline: Duration,
+    #[serde(with = "duration")]
+    pub readiness_lead: Duration,
+}
+
+/// `[health]`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct HealthConfig {
+    #[serde(with = "off_or_duration")]
+    pub redis_grace: Option<Duration>,
+}
+
+choice! {
+    /// How log lines look.
+    LogFormat { Human = "human", Json = "json" }
+}
+
+/// `[log]`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct LogConfig {
+    #[serde(with = "text")]
+    pub format: LogFormat,
+    pub filter: String,
+}

@@ -1,0 +1,79 @@
+//! The streams of one worker thread: each a cursor over the worker's rings.
+//! No task, timer, lock or queue per connection; no I/O and no clock.
+
+pub mod blocks;
+pub mod chunk;
+pub mod seat;
+pub mod stream;
+pub mod worker;
+
+use std::time::Duration;
+
+use sluice_wire::channel::Channel;
+use sluice_wire::cursor::Cursor;
+
+use crate::hub::frame::Format;
+use crate::hub::ring::RingLimits;
+use crate::reasons::CloseReason;
+
+/// The way out of a connection: plain bodies, and whatever else carries bytes.
+pub trait Transport {
+    /// Something is due: pull it soon.
+    fn notify(&mut self);
+    /// The peer takes nothing any more: cut it off.
+    fn abort(&mut self);
+}
+
+/// Where a stream starts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StartAt {
+    /// At the head of each channel.
+    Live,
+    /// Where the reader stopped.
+    Cursor(Cursor),
+    /// Where the reader stopped, but nobody can read that.
+    Unreadable,
+    /// With the first kept event at or after this Unix time in milliseconds.
+    Since(u64),
+    /// With the last so many kept events of each channel.
+    Last(u32),
+}
+
+/// What a reader asked for, checked and allowed.
+#[derive(Clone, Debug)]
+pub struct Opening {
+    pub channels: Vec<Channel>,
+    pub start: StartAt,
+    pub format: Format,
+    /// When the right to read ends, on the node's monotonic clock.
+    pub expires_at: Option<Duration>,
+}
+
+/// Bounds and intervals of the streams of a node.
+#[derive(Clone, Debug)]
+pub struct StreamLimits {
+    pub node: String,
+    pub ring: RingLimits,
+    /// How long a ring keeps an entry that nobody needs.
+    pub ring_age: Duration,
+    pub heartbeat: Duration,
+    pub retry: Duration,
+    pub max_age: Duration,
+    /// The longest wait for channels whose place is unknown before `sluice.open`.
+    pub open_wait: Duration,
+    /// How long a reader may leave due bytes unread.
+    pub slow_consumer_age: Duration,
+    /// Replayed events of one channel before the stream gives up with `backfill_limit`.
+    pub backfill_events: u32,
+    /// Bytes that one pull gives at most, unless a single block is larger.
+    pub chunk_bytes: usize,
+}
+
+/// What a stream was, told once it has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ended {
+    pub reason: CloseReason,
+    pub duration: Duration,
+    pub events: u64,
+    pub bytes: u64,
+}

@@ -1,0 +1,72 @@
+//! One channel of one stream: where it stands and what it is doing.
+
+use std::sync::Arc;
+
+use sluice_wire::position::Position;
+
+use super::blocks::Status;
+use crate::hub::exchange::{Reset, Start};
+use crate::hub::frame::EventFrame;
+use crate::reasons::ResetReason;
+
+/// A stream's place in one channel.
+#[derive(Debug)]
+pub struct Seat {
+    /// The worker's number of the channel.
+    pub channel: usize,
+    /// Names the channel in a cursor of several.
+    pub short_hash: u32,
+    /// Index among the channel's members.
+    pub member: usize,
+    /// What the reader has: the channel's part of its cursor.
+    pub place: Option<Position>,
+    pub state: State,
+    pub status: Status,
+    /// Events taken from history since the seat was last live.
+    pub replayed: u32,
+}
+
+/// What a seat is doing.
+#[derive(Debug)]
+pub enum State {
+    /// It has asked the node where it stands; `reset` is told with the answer.
+    Asking {
+        serial: u64,
+        start: Start,
+        reset: Option<ResetReason>,
+    },
+    /// It knows whether its channel holds the bare position.
+    Probed(bool),
+    /// It is about to ask.
+    Unsettled,
+    /// It sends a proved piece of history.
+    Replaying {
+        events: Arc<[Arc<EventFrame>]>,
+        next: usize,
+    },
+    /// It has to tell that its place could not be continued.
+    Resetting(Reset),
+    /// It sends the ring's entries from this serial on.
+    Live { next: u64 },
+}
+
+impl Seat {
+    /// Whether the stream can say where this channel continues from.
+    #[must_use]
+    pub fn is_known(&self) -> bool {
+        self.status != Status::Waiting
+    }
+
+    /// The serial of the question that is still open.
+    #[must_use]
+    pub fn open_question(&self) -> Option<u64> {
+        match self.state {
+            State::Asking { serial, .. } => Some(serial),
+            State::Probed(_)
+            | State::Unsettled
+            | State::Replaying { .. }
+            | State::Resetting(_)
+            | State::Live { .. } => None,
+        }
+    }
+}

@@ -1,0 +1,566 @@
+//! All streams of one worker thread and the rings they read from.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
+
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
+use slab::Slab;
+use sluice_wire::channel::Channel;
+use sluice_wire::cursor::Cursor;
+use sluice_wire::position::Position;
+use smallvec::SmallVec;
+
+use super::blocks::Status;
+use super::seat::{Seat, State};
+use super::stream::{Around, Pull, Stream, Tally};
+use super::{Ended, Opening, StartAt, StreamLimits, Transport};
+use crate::hub::exchange::{Entry, Placed, Reset, Start, Ticket, ToNode, ToWorker};
+use crate::hub::ring::Ring;
+use crate::hub::sabotage::{Mutant, sabotaged};
+use crate::reasons::{CloseReason, ResetReason};
+
+/// A channel as one worker sees it.
+#[derive(Debug)]
+pub struct LocalChannel {
+    pub name: Channel,
+    /// Nothing until the node has said where the channel stands.
+    pub ring: Option<Ring>,
+    /// Connection and seat of everyone here.
+    members: Vec<(usize, usize)>,
+}
+
+/// Streams, rings and what is owed to the node. `T` is the way to the socket.
+#[derive(Debug)]
+pub struct Worker<T> {
+    limits: StreamLimits,
+    names: HashMap<Channel, usize>,
+    channels: Slab<LocalChannel>,
+    streams: Slab<Stream<T>>,
+    /// Streams that have not said `sluice.open`, by deadline.
+    opening: VecDeque<(Duration, usize)>,
+    outbox: VecDeque<ToNode>,
+    serial: u64,
+    swept: usize,
+    draining: Option<(Duration, Duration)>,
+    rng: SmallRng,
+    tally: Tally,
+}
+
+impl<T: Transport> Worker<T> {
+    /// A worker without streams; `seed` feeds jitter only.
+    #[must_use]
+    pub fn new(limits: StreamLimits, seed: u64) -> Worker<T> {
+        Worker {
+            limits,
+            names: HashMap::new(),
+            channels: Slab::new(),
+            streams: Slab::new(),
+            opening: VecDeque::new(),
+            outbox: VecDeque::new(),
+            serial: 0,
+            swept: 0,
+            draining: None,
+            rng: SmallRng::seed_from_u64(seed),
+            tally: Tally::default(),
+        }
+    }
+
+    /// Takes a stream in; pull it by the key that comes back.
+    pub fn open(&mut self, opening: &Opening, transport: T, now: Duration) -> usize {
+        let jitter = self.rng.random_range(0.8..1.2);
+        let mut end_at = (
+            now + self.limits.max_age.mul_f64(jitter),
+            CloseReason::MaxAge,
+        );
+        if let Some(expires_at) = opening.expires_at
+            && expires_at < end_at.0
+        {
+            end_at = (expires_at, CloseReason::TokenExpired);
+        }
+        let heartbeat = self.limits.heartbeat;
+        let stream = Stream::new(
+            transport,
+            SmallVec::new(),
+            opening.format,
+            now,
+            end_at,
+            heartbeat,
+        );
+        let key = self.streams.insert(stream);
+        for channel in &opening.channels {
+            self.seat(key, channel);
+        }
+        self.start(key, &opening.start);
+        if let Some((from, window)) = self.draining {
+            self.end_within(key, from, window);
+        }
+        self.opening.push_back((now + self.limits.open_wait, key));
+        key
+    }
+
+    /// Whatever is due on a stream; `wall` is Unix time in milliseconds.
+    pub fn pull(&mut self, key: usize, now: Duration, wall: u64) -> Pull {
+        let Some(stream) = self.streams.get_mut(key) else {
+            return Pull::End;
+        };
+        let mut questions = Vec::new();
+        let mut around = Around {
+            channels: &self.channels,
+            limits: &self.limits,
+            now,
+            wall,
+            tally: &mut self.tally,
+            jitter: self.rng.random(),
+            questions: &mut questions,
+        };
+        let pull = stream.pull(&mut around);
+        for (seat, start, reset) in questions {
+            self.ask(key, seat, start, reset);
+        }
+        pull
+    }
+
+    /// Lets a stream go, whoever ended it.
+    pub fn remove(&mut self, key: usize, now: Duration) -> Option<Ended> {
+        let stream = self.streams.try_remove(key)?;
+        for seat in &stream.seats {
+            self.leave(seat);
+        }
+        let cut = stream.close == Some(CloseReason::SlowConsumer);
+        let told = stream.close.filter(|_| stream.has_ended() || cut);
+        Some(Ended {
+            reason: told.unwrap_or(CloseReason::ClientGone),
+            duration: now.saturating_sub(stream.opened_at),
+            events: stream.events,
+            bytes: stream.bytes,
+        })
+    }
+
+    /// A message from the node, in the order of its queue.
+    pub fn hear(&mut self, message: ToWorker, now: Duration) {
+        match message {
+            ToWorker::Next { channel, entry } => self.next(&channel, entry, now),
+            ToWorker::Stand { channel, at } => self.stand(&channel, at, now),
+            ToWorker::Placed { ticket, placed } => self.placed(ticket, placed, now),
+        }
+    }
+
+    /// What the node is to be asked, oldest first; put back what it cannot take.
+    pub fn outbox(&mut self) -> &mut VecDeque<ToNode> {
+        &mut self.outbox
+    }
+
+    /// What has been delivered; take from it what has been counted.
+    pub fn tally(&mut self) -> &mut Tally {
+        &mut self.tally
+    }
+
+    /// Time has passed; call it about ten times a second. Each call looks at
+    /// a tenth of the streams, so that each is looked at once a second.
+    pub fn tick(&mut self, now: Duration) {
+        while self.opening.front().is_some_and(|(at, _)| *at <= now) {
+            if let Some((_, key)) = self.opening.pop_front()
+                && let Some(stream) = self.streams.get_mut(key)
+            {
+                stream.notify(now);
+            }
+        }
+        let share = if self.draining.is_some() { 1 } else { 10 };
+        let count = self.streams.capacity().div_ceil(share);
+        for _ in 0..count {
+            self.swept = (self.swept + 1) % self.streams.capacity().max(1);
+            self.sweep(self.swept, now);
+        }
+        if let Some(then) = now.checked_sub(self.limits.ring_age) {
+            for (_, local) in &mut self.channels {
+                if let Some(ring) = &mut local.ring {
+                    ring.forget_before(then);
+                }
+            }
+        }
+    }
+
+    /// Ends every stream at a moment of its own between `from` and `from + window`.
+    pub fn drain(&mut self, from: Duration, window: Duration) {
+        self.draining = Some((from, window));
+        let keys: Vec<usize> = self.streams.iter().map(|(key, _)| key).collect();
+        for key in keys {
+            self.end_within(key, from, window);
+        }
+    }
+
+    /// Streams here.
+    #[must_use]
+    pub fn streams(&self) -> usize {
+        self.streams.len()
+    }
+
+    /// Seats here: one per stream and channel.
+    #[must_use]
+    pub fn seats(&self) -> usize {
+        self.channels
+            .iter()
+            .map(|(_, local)| local.members.len())
+            .sum()
+    }
+
+    /// The transport of a stream.
+    pub fn transport(&mut self, key: usize) -> Option<&mut T> {
+        self.streams
+            .get_mut(key)
+            .map(|stream| &mut stream.transport)
+    }
+
+    fn end_within(&mut self, key: usize, from: Duration, window: Duration) {
+        let share: f64 = self.rng.random();
+        let at = from + window.mul_f64(share);
+        if let Some(stream) = self.streams.get_mut(key)
+            && at < stream.end_at.0
+        {
+            stream.end_at = (at, CloseReason::Drain);
+        }
+    }
+
+    fn seat(&mut self, key: usize, channel: &Channel) {
+        let Some(stream) = self.streams.get_mut(key) else {
+            return;
+        };
+        let number = *self.names.entry(channel.clone()).or_insert_with(|| {
+            self.channels.insert(LocalChannel {
+                name: channel.clone(),
+                ring: None,
+                members: Vec::new(),
+            })
+        });
+        let Some(local) = self.channels.get_mut(number) else {
+            return;
+        };
+        local.members.push((key, stream.seats.len()));
+        stream.seats.push(Seat {
+            channel: number,
+            short_hash: channel.short_hash(),
+            member: local.members.len() - 1,
+            place: None,
+            state: State::Unsettled,
+            status: Status::Waiting,
+            replayed: 0,
+        });
+    }
+
+    fn leave(&mut self, seat: &Seat) {
+        let Some(local) = self.channels.get_mut(seat.channel) else {
+            return;
+        };
+        local.members.swap_remove(seat.member);
+        if let Some(&(key, index)) = local.members.get(seat.member)
+            && let Some(moved) = self.streams.get_mut(key)
+            && let Some(moved) = moved.seats.get_mut(index)
+        {
+            moved.member = seat.member;
+        }
+        if local.members.is_empty() {
+            let local = self.channels.remove(seat.channel);
+            self.names.remove(&local.name);
+            self.outbox.push_back(ToNode::Leave {
+                channel: local.name,
+            });
+        }
+    }
+
+    fn start(&mut self, key: usize, start: &StartAt) {
+        let seats = self.streams.get(key).map_or(0, |stream| stream.seats.len());
+        for seat in 0..seats {
+            match start {
+                StartAt::Live => self.start_live(key, seat),
+                StartAt::Since(ms) => self.ask(key, seat, Start::Since(*ms), None),
+                StartAt::Last(count) => self.ask(key, seat, Start::Last(*count), None),
+                StartAt::Unreadable => {
+                    self.ask(key, seat, Start::Live, Some(ResetReason::BadCursor));
+                }
+                StartAt::Cursor(Cursor::Bare(place)) if seats == 1 => {
+                    self.resume(key, seat, *place);
+                }
+                StartAt::Cursor(Cursor::Bare(place)) => {
+                    self.ask(key, seat, Start::Holds(*place), None);
+                }
+                StartAt::Cursor(Cursor::Many(places)) => {
+                    match self
+                        .channel_of(key, seat)
+                        .and_then(|name| places.get(&name))
+                    {
+                        Some(place) => self.resume(key, seat, place),
+                        None => self.start_live(key, seat),
+                    }
+                }
+            }
+        }
+    }
+
+    fn channel_of(&self, key: usize, seat: usize) -> Option<Channel> {
+        let seat = self.streams.get(key)?.seats.get(seat)?;
+        Some(self.channels.get(seat.channel)?.name.clone())
+    }
+
+    /// At the tip if this worker follows the channel, else wherever the node stands.
+    fn start_live(&mut self, key: usize, seat: usize) {
+        let tip = self.ring_of(key, seat).map(Ring::tip);
+        match tip {
+            Some(tip) => self.settle(key, seat, tip, Status::Live),
+            None => self.ask(key, seat, Start::Live, None),
+        }
+    }
+
+    /// From the ring if it proves the place, else from the stream.
+    fn resume(&mut self, key: usize, seat: usize, place: Position) {
+        if let Some(seat) = self
+            .streams
+            .get_mut(key)
+            .and_then(|s| s.seats.get_mut(seat))
+        {
+            seat.place = Some(place);
+        }
+        let proved = self
+            .ring_of(key, seat)
+            .is_some_and(|ring| ring.prove(place).is_some());
+        if proved {
+            self.settle(key, seat, place, Status::Resumed);
+        } else {
+            self.ask(key, seat, Start::After(place), None);
+        }
+    }
+
+    fn ring_of(&self, key: usize, seat: usize) -> Option<&Ring> {
+        let seat = self.streams.get(key)?.seats.get(seat)?;
+        self.channels.get(seat.channel)?.ring.as_ref()
+    }
+
+    /// Stands at `place` and goes live there, by the ring or by asking on.
+    fn settle(&mut self, key: usize, index: usize, place: Position, status: Status) {
+        let Some(stream) = self.streams.get_mut(key) else {
+            return;
+        };
+        stream.known(index, status);
+        let Some(seat) = stream.seats.get_mut(index) else {
+            return;
+        };
+        seat.place = Some(place);
+        let ring = self
+            .channels
+            .get(seat.channel)
+            .and_then(|local| local.ring.as_ref());
+        if let Some(next) = ring.and_then(|ring| ring.prove(place)) {
+            seat.state = State::Live { next };
+            seat.replayed = 0;
+        } else if let Some(ring) = ring.filter(|_| sabotaged(Mutant::JoinAtNodesPlace)) {
+            seat.place = Some(ring.tip());
+            seat.state = State::Live { next: ring.end() };
+        } else {
+            self.ask(key, index, Start::After(place), None);
+        }
+    }
+
+    fn ask(&mut self, key: usize, index: usize, start: Start, reset: Option<ResetReason>) {
+        let Some(channel) = self.channel_of(key, index) else {
+            return;
+        };
+        self.serial += 1;
+        let serial = self.serial;
+        let Some(stream) = self.streams.get_mut(key) else {
+            return;
+        };
+        let Some(seat) = stream.seats.get_mut(index) else {
+            return;
+        };
+        seat.state = State::Asking {
+            serial,
+            start,
+            reset,
+        };
+        let ticket = Ticket {
+            connection: key,
+            seat: index as u16,
+            serial,
+        };
+        self.outbox.push_back(ToNode::Attach {
+            channel,
+            ticket,
+            start,
+        });
+    }
+
+    fn next(&mut self, channel: &Channel, entry: Entry, now: Duration) {
+        let Some(local) = self
+            .names
+            .get(channel)
+            .and_then(|n| self.channels.get_mut(*n))
+        else {
+            return;
+        };
+        let Some(ring) = &mut local.ring else { return };
+        ring.push(entry, now);
+        for (key, _) in &local.members {
+            if let Some(stream) = self.streams.get_mut(*key) {
+                stream.notify(now);
+            }
+        }
+    }
+
+    /// The node has moved this worker's place: whoever stood in the old ring
+    /// finds its own way into the new one.
+    fn stand(&mut self, channel: &Channel, at: Position, now: Duration) {
+        let Some(&number) = self.names.get(channel) else {
+            return;
+        };
+        let Some(local) = self.channels.get_mut(number) else {
+            return;
+        };
+        if sabotaged(Mutant::KeepRingOnStand) && local.ring.is_some() {
+            return;
+        }
+        let first = local.ring.as_ref().map_or(0, Ring::end);
+        local.ring = Some(Ring::new(self.limits.ring, at, first));
+        for (key, index) in local.members.clone() {
+            let Some(stream) = self.streams.get_mut(key) else {
+                continue;
+            };
+            let Some(seat) = stream.seats.get(index) else {
+                continue;
+            };
+            if let (State::Live { .. }, Some(place)) = (&seat.state, seat.place) {
+                let status = seat.status;
+                stream.notify(now);
+                self.settle(key, index, place, status);
+            }
+        }
+    }
+
+    fn placed(&mut self, ticket: Ticket, placed: Placed, now: Duration) {
+        let (key, index) = (ticket.connection, usize::from(ticket.seat));
+        let Some(stream) = self.streams.get_mut(key) else {
+            return;
+        };
+        let Some(seat) = stream.seats.get_mut(index) else {
+            return;
+        };
+        let State::Asking {
+            serial,
+            start,
+            reset,
+        } = seat.state
+        else {
+            return;
+        };
+        if serial != ticket.serial && !sabotaged(Mutant::AnyTicket) {
+            return;
+        }
+        match placed {
+            Placed::At(to) => {
+                if let Some(reason) = reset {
+                    seat.state = State::Resetting(Reset {
+                        from: seat.place,
+                        to,
+                        reason,
+                    });
+                    stream.known(index, Status::Reset);
+                } else {
+                    let status = match start {
+                        Start::After(_) => Status::Resumed,
+                        Start::Live | Start::Since(_) | Start::Last(_) | Start::Holds(_) => {
+                            Status::Live
+                        }
+                    };
+                    self.settle(key, index, to, status);
+                }
+            }
+            Placed::Page { from, events } => {
+                seat.place = Some(from);
+                seat.state = State::Replaying { events, next: 0 };
+                stream.known(index, Status::Resumed);
+            }
+            Placed::Broken(reset) => {
+                seat.state = State::Resetting(reset);
+                stream.known(index, Status::Reset);
+            }
+            Placed::Holds(holds) => {
+                seat.state = State::Probed(holds);
+                self.settle_bare(key, start);
+            }
+        }
+        if let Some(stream) = self.streams.get_mut(key) {
+            stream.notify(now);
+        }
+    }
+
+    /// Once every channel has said whether it holds the bare position, it
+    /// belongs to those that do; the others start live, or all are reset.
+    fn settle_bare(&mut self, key: usize, start: Start) {
+        let Start::Holds(place) = start else { return };
+        let Some(stream) = self.streams.get(key) else {
+            return;
+        };
+        let holds: Option<SmallVec<[bool; 4]>> = stream
+            .seats
+            .iter()
+            .map(|seat| match seat.state {
+                State::Probed(holds) => Some(holds),
+                State::Asking { .. }
+                | State::Unsettled
+                | State::Replaying { .. }
+                | State::Resetting(_)
+                | State::Live { .. } => None,
+            })
+            .collect();
+        let Some(holds) = holds else { return };
+        let found = holds.contains(&true);
+        for (index, holds) in holds.into_iter().enumerate() {
+            if holds {
+                self.resume(key, index, place);
+            } else if found {
+                self.start_live(key, index);
+            } else {
+                self.ask(key, index, Start::Live, Some(ResetReason::BadCursor));
+            }
+        }
+    }
+
+    fn sweep(&mut self, key: usize, now: Duration) {
+        let age = self.limits.slow_consumer_age;
+        let Some(stream) = self.streams.get_mut(key) else {
+            return;
+        };
+        if stream.end_at.0 <= now {
+            let reason = stream.end_at.1;
+            stream.close(reason, now);
+        }
+        let fallen = stream.seats.iter().any(|seat| {
+            let State::Live { next } = seat.state else {
+                return false;
+            };
+            let ring = self
+                .channels
+                .get(seat.channel)
+                .and_then(|local| local.ring.as_ref());
+            ring.is_some_and(|ring| {
+                ring.has_lost(next) || ring.arrived(next).is_some_and(|at| at + age <= now)
+            })
+        });
+        let unread = stream.due_since.is_some_and(|since| since + age <= now);
+        if (fallen || unread) && !sabotaged(Mutant::SkipEvicted) {
+            stream.close = Some(stream.close.unwrap_or(CloseReason::SlowConsumer));
+            // Bytes are due and nobody fetches them: the close block would wait too.
+            let stalled = stream
+                .due_since
+                .is_some_and(|since| since + Duration::from_secs(1) <= now);
+            if stalled {
+                stream.transport.abort();
+            } else {
+                stream.notify(now);
+            }
+        }
+        if stream.heartbeat_at <= now {
+            stream.heartbeat_at = now + self.limits.heartbeat;
+            stream.beat(now);
+        }
+    }
+}

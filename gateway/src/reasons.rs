@@ -1,0 +1,260 @@
+//! Why things happen: the closed sets of reasons that appear on the wire, in logs and as metric labels.
+//! A label's text is a promise to dashboards and clients; it is never a channel, a user or an id.
+
+use std::fmt;
+
+/// A closed set of label values for one metric label.
+pub trait Label: Copy + fmt::Display + 'static {
+    /// Every value, in the order of [`Label::index`].
+    const ALL: &'static [Self];
+
+    /// The label's text.
+    fn as_label(self) -> &'static str;
+
+    /// The place of this value in [`Label::ALL`].
+    fn index(self) -> usize;
+}
+
+/// Defines an enum of reasons with its label texts.
+macro_rules! labels {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $text:literal),+ $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+        pub enum $name { $($(#[$variant_doc])* $variant),+ }
+
+        impl $name {
+            /// Every reason.
+            pub const ALL: &'static [$name] = &[$($name::$variant),+];
+
+            /// The text on the wire, in logs and in metrics.
+            pub const fn as_label(self) -> &'static str {
+                match self { $($name::$variant => $text),+ }
+            }
+        }
+
+        impl Label for $name {
+            const ALL: &'static [$name] = $name::ALL;
+
+            fn as_label(self) -> &'static str {
+                $name::as_label(self)
+            }
+
+            fn index(self) -> usize {
+                self as usize
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.as_label())
+            }
+        }
+    };
+}
+
+labels! {
+    /// Why a stream ended. Every stream ends through exactly one.
+    CloseReason {
+        /// The client closed its side.
+        ClientGone = "client_gone",
+        /// The socket failed, or the peer stopped acknowledging.
+        TransportError = "transport_error",
+        /// The client read too slowly for its bound of bytes or age.
+        SlowConsumer = "slow_consumer",
+        /// The node is leaving.
+        Drain = "drain",
+        /// The stream reached its maximum age.
+        MaxAge = "max_age",
+        /// The node is too busy to take or keep the stream.
+        Overload = "overload",
+        /// A limit of connections is reached.
+        Limit = "limit",
+        /// The token that opened the stream expired.
+        TokenExpired = "token_expired",
+        /// The token, subject or session was revoked.
+        Revoked = "revoked",
+        /// A defect of the gateway.
+        Internal = "internal",
+    }
+}
+
+impl CloseReason {
+    /// Whether the client is told with `sluice.close`; a client that has gone hears nothing.
+    pub const fn is_told(self) -> bool {
+        match self {
+            CloseReason::ClientGone | CloseReason::TransportError => false,
+            CloseReason::SlowConsumer
+            | CloseReason::Drain
+            | CloseReason::MaxAge
+            | CloseReason::Overload
+            | CloseReason::Limit
+            | CloseReason::TokenExpired
+            | CloseReason::Revoked
+            | CloseReason::Internal => true,
+        }
+    }
+}
+
+labels! {
+    /// Why history cannot prove continuity: the reason in `sluice.reset`.
+    ResetReason {
+        /// The events in between are no longer kept.
+        Trimmed = "trimmed",
+        /// The channel's head went back.
+        Rollback = "rollback",
+        /// Another primary with another past took over.
+        Failover = "failover",
+        /// The channel's state is gone.
+        StateLost = "state_lost",
+        /// More events are missing than are replayed to one stream.
+        BackfillLimit = "backfill_limit",
+        /// The cursor is malformed or belongs to none of the channels.
+        BadCursor = "bad_cursor",
+    }
+}
+
+labels! {
+    /// Why a channel was read from the broker.
+    SyncCause {
+        /// Its first local subscriber came.
+        Subscribe = "subscribe",
+        /// An event did not link to the one before.
+        Gap = "gap",
+        /// The audit found another head.
+        Audit = "audit",
+        /// The subscriber connection was lost and came back.
+        Reconnect = "reconnect",
+        /// A cursor was ahead of this node.
+        Attach = "attach",
+        /// A queue was full and frames were left out.
+        Overflow = "overflow",
+        /// A message could not be understood, or the connection behaved oddly.
+        Suspect = "suspect",
+    }
+}
+
+labels! {
+    /// How an event reached this node.
+    Arrival {
+        /// Live, with a place in the chain.
+        Pubsub = "pubsub",
+        /// Read from the stream.
+        Sync = "sync",
+        /// Live, without a place: a plain PUBLISH.
+        Ephemeral = "ephemeral",
+    }
+}
+
+labels! {
+    /// Why a message was not delivered as it came.
+    DropReason {
+        /// It begins like a frame and is none.
+        Malformed = "malformed",
+        /// A frame of a version this node does not know.
+        Version = "version",
+        /// Its data is not UTF-8.
+        NotUtf8 = "not_utf8",
+        /// Its data is over the limit.
+        TooLarge = "too_large",
+        /// Nobody on this node reads the channel.
+        UnknownChannel = "unknown_channel",
+        /// A queue or buffer was full; what it held is synced instead.
+        Overflow = "overflow",
+    }
+}
+
+labels! {
+    /// Why a request for a stream was turned away.
+    RejectReason {
+        /// The node is at its number of connections.
+        Limit = "limit",
+        /// The node is too busy.
+        Overload = "overload",
+        /// The node is leaving.
+        Drain = "drain",
+        /// No token, or a bad one.
+        Unauthorized = "unauthorized",
+        /// The token does not allow the channel.
+        Forbidden = "forbidden",
+        /// The page's origin is not allowed.
+        Origin = "origin",
+        /// The request could not be understood.
+        BadRequest = "bad_request",
+    }
+}
+
+labels! {
+    /// How a request to go on from an earlier place ended.
+    ReplayOutcome {
+        /// Nothing was missed.
+        Current = "current",
+        /// From the worker's memory.
+        Ring = "ring",
+        /// From the broker's history.
+        Stream = "stream",
+        /// Continuity could not be proved and was told.
+        Reset = "reset",
+    }
+}
+
+labels! {
+    /// How a publish over HTTP ended.
+    PublishOutcome {
+        /// Appended.
+        Accepted = "accepted",
+        /// The event id was known; the first position was returned.
+        Repeated = "repeated",
+        /// The event breaks a rule.
+        Refused = "refused",
+        /// The caller may not publish there.
+        Forbidden = "forbidden",
+        /// The broker did not answer.
+        Unavailable = "unavailable",
+    }
+}
+
+labels! {
+    /// Why a caller was not recognised or not allowed: stable codes.
+    AuthCode {
+        /// No credentials.
+        TokenMissing = "token_missing",
+        /// The Authorization header is not `Bearer <token>`, or there are several.
+        BadAuthorization = "bad_authorization",
+        /// The token is malformed, forged, for someone else, or lacks a claim.
+        InvalidToken = "invalid_token",
+        /// The token was good once.
+        TokenExpired = "token_expired",
+        /// The token does not allow it.
+        InsufficientScope = "insufficient_scope",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    fn check<L: Label>() {
+        let texts: HashSet<&str> = L::ALL.iter().map(|label| label.as_label()).collect();
+        assert_eq!(texts.len(), L::ALL.len(), "labels are unique");
+        for (index, label) in L::ALL.iter().enumerate() {
+            assert_eq!(label.index(), index);
+            assert_eq!(label.to_string(), label.as_label());
+            assert!(label.as_label().bytes().all(|byte| byte.is_ascii_lowercase() || b"_8".contains(&byte)));
+        }
+    }
+
+    #[test]
+    fn labels_are_unique_stable_and_indexed() {
+        check::<CloseReason>();
+        check::<ResetReason>();
+        check::<SyncCause>();
+        check::<Arrival>();
+        check::<DropReason>();
+        check::<RejectReason>();
+        check::<ReplayOutcome>();
+        check::<PublishOutcome>();
+        check::<AuthCode>();
+    }
+}
