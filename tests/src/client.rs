@@ -12,7 +12,7 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpSocket, TcpStream},
     sync::{mpsc, watch},
-    task::JoinHandle,
+    task::JoinSet,
     time::{sleep, timeout},
 };
 
@@ -181,13 +181,8 @@ pub struct Client {
     log: Arc<Mutex<Log>>,
     orders: mpsc::Sender<Order>,
     stalled: watch::Sender<bool>,
-    task: JoinHandle<()>,
-}
-
-impl Drop for Client {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
+    /// Ends the session when dropped.
+    _session: JoinSet<()>,
 }
 
 impl Client {
@@ -202,17 +197,20 @@ impl Client {
         let log = Arc::new(Mutex::new(log));
         let (orders, inbox) = mpsc::channel(ORDERS);
         let (stalled, stall) = watch::channel(false);
-        let session = Session {
+        let run = Session {
             options,
             log: Arc::clone(&log),
             stall,
             retry: RETRY,
-        };
+        }
+        .run(inbox);
+        let mut session = JoinSet::new();
+        session.spawn(run);
         Client {
             log,
             orders,
             stalled,
-            task: tokio::spawn(session.run(inbox)),
+            _session: session,
         }
     }
 

@@ -9,10 +9,11 @@ const SOON: Duration = Duration::from_secs(5);
 const HEAD: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\n\r\n";
 
 /// A server that answers each connection with the next of `answers` and closes; gives back what it was asked.
-async fn server(answers: Vec<String>) -> Result<(SocketAddr, JoinHandle<Result<Vec<String>>>)> {
+async fn server(answers: Vec<String>) -> Result<(SocketAddr, JoinSet<Result<Vec<String>>>)> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let addr = listener.local_addr()?;
-    let task = tokio::spawn(async move {
+    let mut task = JoinSet::new();
+    task.spawn(async move {
         let mut asked = Vec::new();
         for answer in answers {
             let (mut socket, _) = listener.accept().await?;
@@ -26,6 +27,13 @@ async fn server(answers: Vec<String>) -> Result<(SocketAddr, JoinHandle<Result<V
     Ok((addr, task))
 }
 
+/// What the server was asked, once it has given all its answers.
+async fn asked(task: &mut JoinSet<Result<Vec<String>>>) -> Result<Vec<String>> {
+    timeout(SOON, task.join_next())
+        .await?
+        .context("no server")??
+}
+
 fn options(addr: SocketAddr) -> Options {
     Options {
         retry_cap: Duration::ZERO,
@@ -36,14 +44,14 @@ fn options(addr: SocketAddr) -> Options {
 #[tokio::test]
 async fn it_resumes_with_the_id_of_the_last_whole_block() -> Result<()> {
     let first = format!("{HEAD}id: 1\ndata: x\n\n:\nid: 2\ndata: cut");
-    let (addr, task) = server(vec![
+    let (addr, mut task) = server(vec![
         first,
         format!("{HEAD}id: 3\ndata: y\n\n"),
         String::new(),
     ])
     .await?;
     let client = Client::start("c", options(addr));
-    let asked = timeout(SOON, task).await???;
+    let asked = asked(&mut task).await?;
     assert!(
         asked[0].starts_with("GET /v1/events?channel=a HTTP/1.1\r\n"),
         "{}",
@@ -68,13 +76,13 @@ async fn it_resumes_with_the_id_of_the_last_whole_block() -> Result<()> {
 
 #[tokio::test]
 async fn it_gives_up_for_ever_on_a_status_other_than_200() -> Result<()> {
-    let (addr, task) = server(vec![
+    let (addr, mut task) = server(vec![
         "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n".into(),
     ])
     .await?;
-    let client = Client::start("c", options(addr));
-    timeout(SOON, task).await???;
-    wait::until_true(SOON, "it gave up", || client.task.is_finished()).await?;
+    let mut client = Client::start("c", options(addr));
+    asked(&mut task).await?;
+    timeout(SOON, client._session.join_next()).await?;
     assert!(matches!(
         client.log().seen.last(),
         Some((_, Seen::Refused(503)))
@@ -85,9 +93,9 @@ async fn it_gives_up_for_ever_on_a_status_other_than_200() -> Result<()> {
 #[tokio::test]
 async fn broken_framing_is_a_broken_connection_and_told() -> Result<()> {
     let bad = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n";
-    let (addr, task) = server(vec![bad.into(), String::new()]).await?;
+    let (addr, mut task) = server(vec![bad.into(), String::new()]).await?;
     let client = Client::start("c", options(addr));
-    timeout(SOON, task).await???;
+    asked(&mut task).await?;
     let broken = client
         .log()
         .seen
@@ -99,10 +107,10 @@ async fn broken_framing_is_a_broken_connection_and_told() -> Result<()> {
 
 #[tokio::test]
 async fn a_stalled_client_leaves_the_bytes_in_the_kernel_until_it_reads_on() -> Result<()> {
-    let (addr, task) = server(vec![format!("{HEAD}id: 1\ndata: x\n\n")]).await?;
+    let (addr, mut task) = server(vec![format!("{HEAD}id: 1\ndata: x\n\n")]).await?;
     let client = Client::start("c", options(addr));
     client.stall(true);
-    timeout(SOON, task).await???;
+    asked(&mut task).await?;
     assert_eq!(client.log().events().count(), 0);
     client.stall(false);
     wait::until_true(SOON, "it reads on", || client.log().events().count() == 1).await
@@ -110,7 +118,7 @@ async fn a_stalled_client_leaves_the_bytes_in_the_kernel_until_it_reads_on() -> 
 
 #[tokio::test]
 async fn it_moves_to_the_node_it_is_told_to() -> Result<()> {
-    let (there, task) = server(vec![format!("{HEAD}id: 2\ndata: y\n\n")]).await?;
+    let (there, mut task) = server(vec![format!("{HEAD}id: 2\ndata: y\n\n")]).await?;
     let silent = TcpListener::bind("127.0.0.1:0").await?;
     let mut options = options(there);
     options.nodes = vec![silent.local_addr()?, there];
@@ -118,7 +126,7 @@ async fn it_moves_to_the_node_it_is_told_to() -> Result<()> {
     let client = Client::start("c", options);
     let (_held, _) = silent.accept().await?;
     client.move_to(1).await?;
-    let asked = timeout(SOON, task).await???;
+    let asked = asked(&mut task).await?;
     assert!(
         asked[0].contains("\r\nLast-Event-ID: 1\r\n"),
         "{}",

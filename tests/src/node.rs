@@ -201,6 +201,10 @@ fn start(
 }
 
 /// The gateway to test: `SLUICE_GATEWAY_BIN`, else the one built into the same target folder as this test.
+#[allow(
+    clippy::disallowed_methods,
+    reason = "the tests' own variable, not a setting of the gateway"
+)]
 fn binary() -> Result<PathBuf> {
     if let Some(path) = std::env::var_os(BINARY_VARIABLE) {
         return Ok(path.into());

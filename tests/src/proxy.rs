@@ -19,7 +19,7 @@ use tokio::{
         tcp::{ReadHalf, WriteHalf},
     },
     sync::watch,
-    task::{JoinHandle, JoinSet},
+    task::JoinSet,
     time::sleep,
 };
 
@@ -77,13 +77,8 @@ struct Faults {
 pub struct Proxy {
     addr: SocketAddr,
     faults: Arc<Faults>,
-    task: JoinHandle<()>,
-}
-
-impl Drop for Proxy {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
+    /// Ends all connections when dropped.
+    _accepting: JoinSet<()>,
 }
 
 impl Proxy {
@@ -108,8 +103,13 @@ impl Proxy {
             drop_next: Mutex::default(),
             tally: Tally::default(),
         });
-        let task = tokio::spawn(accept(listener, upstream, Arc::clone(&faults)));
-        Ok(Proxy { addr, faults, task })
+        let mut accepting = JoinSet::new();
+        accepting.spawn(accept(listener, upstream, Arc::clone(&faults)));
+        Ok(Proxy {
+            addr,
+            faults,
+            _accepting: accepting,
+        })
     }
 
     pub fn addr(&self) -> SocketAddr {

@@ -9,10 +9,11 @@ const SOON: Duration = Duration::from_secs(5);
 const A_WHILE: Duration = Duration::from_millis(200);
 
 /// A server that sends back what it gets.
-async fn echo() -> Result<SocketAddr> {
+async fn echo() -> Result<(SocketAddr, JoinSet<()>)> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let addr = listener.local_addr()?;
-    tokio::spawn(async move {
+    let mut server = JoinSet::new();
+    server.spawn(async move {
         let mut open = JoinSet::new();
         while let Ok((mut socket, _)) = listener.accept().await {
             open.spawn(async move {
@@ -21,7 +22,7 @@ async fn echo() -> Result<SocketAddr> {
             });
         }
     });
-    Ok(addr)
+    Ok((addr, server))
 }
 
 async fn say(socket: &mut TcpStream, text: &str) -> io::Result<String> {
@@ -33,7 +34,8 @@ async fn say(socket: &mut TcpStream, text: &str) -> io::Result<String> {
 
 #[tokio::test]
 async fn bytes_pass_and_a_cut_resets_both_sides() -> Result<()> {
-    let proxy = Proxy::before(echo().await?).await?;
+    let (addr, _server) = echo().await?;
+    let proxy = Proxy::before(addr).await?;
     let mut socket = TcpStream::connect(proxy.addr()).await?;
     assert_eq!(say(&mut socket, "hello").await?, "hello");
     proxy.cut();
@@ -47,7 +49,8 @@ async fn bytes_pass_and_a_cut_resets_both_sides() -> Result<()> {
 
 #[tokio::test]
 async fn a_blackhole_is_silent_and_its_connections_stay_broken_after_healing() -> Result<()> {
-    let proxy = Proxy::before(echo().await?).await?;
+    let (addr, _server) = echo().await?;
+    let proxy = Proxy::before(addr).await?;
     let mut old = TcpStream::connect(proxy.addr()).await?;
     assert_eq!(say(&mut old, "a").await?, "a");
     proxy.set(Mode::Blackhole);
@@ -74,7 +77,8 @@ async fn a_blackhole_is_silent_and_its_connections_stay_broken_after_healing() -
 
 #[tokio::test]
 async fn refused_and_delayed_connections_are_counted() -> Result<()> {
-    let proxy = Proxy::before(echo().await?).await?;
+    let (addr, _server) = echo().await?;
+    let proxy = Proxy::before(addr).await?;
     let mut open = TcpStream::connect(proxy.addr()).await?;
     assert_eq!(say(&mut open, "a").await?, "a");
     proxy.set(Mode::Refuse);
@@ -92,7 +96,8 @@ async fn refused_and_delayed_connections_are_counted() -> Result<()> {
 
 #[tokio::test]
 async fn a_byte_cut_passes_exactly_so_many_bytes() -> Result<()> {
-    let proxy = Proxy::before(echo().await?).await?;
+    let (addr, _server) = echo().await?;
+    let proxy = Proxy::before(addr).await?;
     let mut socket = TcpStream::connect(proxy.addr()).await?;
     assert_eq!(say(&mut socket, "abc").await?, "abc");
     proxy.cut_after(4);

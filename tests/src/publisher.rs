@@ -16,7 +16,7 @@ use sluice_wire::{
 };
 use tokio::{
     sync::watch,
-    task::JoinHandle,
+    task::JoinSet,
     time::{Instant, MissedTickBehavior, interval, sleep},
 };
 
@@ -106,7 +106,8 @@ impl Publisher {
     pub fn flow(&self, channels: &[String], pace: Duration) -> Flow {
         let (stop, mut stopped) = watch::channel(false);
         let (publisher, channels) = (self.clone(), channels.to_vec());
-        let task = tokio::spawn(async move {
+        let mut task = JoinSet::new();
+        task.spawn(async move {
             let mut ticks = interval(pace);
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
             for channel in channels.iter().cycle() {
@@ -263,14 +264,18 @@ fn is_refusal(error: &RedisError) -> bool {
 /// A steady flow of events in the background.
 pub struct Flow {
     stop: watch::Sender<bool>,
-    task: JoinHandle<Result<()>>,
+    task: JoinSet<Result<()>>,
 }
 
 impl Flow {
     /// Ends the flow after the event in hand; fails if the flow failed.
-    pub async fn stop(self) -> Result<()> {
+    pub async fn stop(mut self) -> Result<()> {
         self.stop.send_replace(true);
-        self.task.await.context("the flow panicked")?
+        self.task
+            .join_next()
+            .await
+            .context("a flow has one task")?
+            .context("the flow panicked")?
     }
 }
 
