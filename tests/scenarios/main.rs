@@ -3,6 +3,7 @@
 mod channels;
 mod delivery;
 mod drain;
+mod embedded;
 mod moves;
 mod outage;
 mod slow;

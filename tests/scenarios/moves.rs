@@ -28,7 +28,9 @@ enum Move {
 #[tokio::test]
 async fn a_client_moving_between_nodes_loses_repeats_and_reorders_nothing() {
     lab::run(Weight::Light, Duration::from_secs(240), async |lab| {
-        let settings = NodeSettings::default().with("SLUICE__DRAIN__DEADLINE", "500ms");
+        let settings = NodeSettings::default()
+            .with("SLUICE__DRAIN__DEADLINE", "500ms")
+            .with("SLUICE__DRAIN__READINESS_LEAD", "100ms");
         let mut stage = Stage::new(lab, 3, 1, &settings).await?;
         let clients = stage.clients(4).await?;
         let flow = stage.publisher.flow(&stage.channels, PACE);
