@@ -7,6 +7,7 @@ pub mod cursor;
 pub mod http;
 pub mod journal;
 pub mod lab;
+pub mod load;
 pub mod metrics;
 pub mod node;
 pub mod process;

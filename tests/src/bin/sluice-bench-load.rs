@@ -1,48 +1,25 @@
 //! Measures one gateway from one thread: memory of idle connections, fan-out, and publishes through the script.
 //! It starts a redis-server and a gateway of its own and prints one line of JSON. Bounded in every direction.
 
-use std::{
-    cell::RefCell,
-    net::{Ipv4Addr, SocketAddr},
-    rc::Rc,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, ensure};
 use clap::{Parser, Subcommand};
-use hdrhistogram::Histogram;
-use redis::aio::MultiplexedConnection;
 use serde_json::{Value, json};
 use sluice_e2e::{
     lab::Lab,
-    node::{Node, NodeSettings},
+    load::{self, Audience, Script},
+    node::NodeSettings,
     process,
     redis::RedisServer,
     wait,
 };
-use sluice_wire::{
-    Channel, Keys,
-    publish::{self, Defaults, Publish},
-};
 use tokio::{
-    io::AsyncWriteExt,
-    net::{TcpSocket, TcpStream},
     task::{JoinSet, LocalSet},
     time::{MissedTickBehavior, interval, sleep},
 };
 
-/// Connections from one source address: well within its ephemeral ports.
-const PER_SOURCE: usize = 5_000;
-const MOST_CONNECTIONS: usize = 19_000;
-/// Connections being opened at once.
-const OPENING: usize = 200;
-const OPEN_LIMIT: Duration = Duration::from_secs(120);
 const DRAIN_LIMIT: Duration = Duration::from_secs(30);
-/// A data line begins with this mark and the time of its publishing, in µs since the bench began.
-const MARK: &[u8] = b"data: t=";
-const READ_BYTES: usize = 64 * 1024;
-/// The longest line kept over to the next read.
-const LINE_BYTES: usize = 128 * 1024;
 
 /// Loads a gateway and prints what it cost.
 #[derive(Parser)]
@@ -110,7 +87,7 @@ async fn main() -> Result<()> {
             seconds,
             bytes,
         } => {
-            let load = Load {
+            let plan = Plan {
                 connections,
                 channels,
                 rate,
@@ -118,7 +95,7 @@ async fn main() -> Result<()> {
                 bytes,
             };
             LocalSet::new()
-                .run_until(fanout(&lab, &redis, load))
+                .run_until(fanout(&lab, &redis, plan))
                 .await?
         }
         Mode::Publish {
@@ -170,7 +147,7 @@ async fn idle(
 }
 
 #[derive(Clone, Copy)]
-struct Load {
+struct Plan {
     connections: usize,
     channels: usize,
     rate: u32,
@@ -178,40 +155,40 @@ struct Load {
     bytes: usize,
 }
 
-async fn fanout(lab: &Lab, redis: &RedisServer, load: Load) -> Result<Value> {
+async fn fanout(lab: &Lab, redis: &RedisServer, plan: Plan) -> Result<Value> {
     ensure!(
-        load.rate > 0 && load.channels > 0,
+        plan.rate > 0 && plan.channels > 0,
         "rate and channels must be at least 1"
     );
     ensure!(
-        load.connections.is_multiple_of(load.channels),
+        plan.connections.is_multiple_of(plan.channels),
         "connections must be a multiple of channels"
     );
     let node = lab
         .node("gateway", &redis.url(), NodeSettings::default())
         .await?;
     let pid = node.pid()?;
-    let audience = Audience::open(&node, load.connections, load.channels).await?;
+    let audience = Audience::open(&node, plan.connections, plan.channels).await?;
     let script = Script::load(redis).await?;
-    let events = u64::from(load.rate) * u64::from(load.seconds);
-    let expected = events * (load.connections / load.channels) as u64;
+    let events = u64::from(plan.rate) * u64::from(plan.seconds);
+    let expected = events * (plan.connections / plan.channels) as u64;
 
     let (begun, cpu, own) = (
         Instant::now(),
         process::cpu_time(pid)?,
         process::cpu_time(std::process::id())?,
     );
-    let mut ticks = interval(Duration::from_secs(1) / load.rate);
+    let mut ticks = interval(Duration::from_secs(1) / plan.rate);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
     for event in 0..events {
         ticks.tick().await;
-        let channel = channel(event as usize % load.channels)?;
+        let channel = load::channel(event as usize % plan.channels)?;
         script
-            .publish(&channel, &payload(audience.epoch, load.bytes))
+            .publish(&channel, &load::payload(audience.epoch(), plan.bytes))
             .await?;
     }
     let published = begun.elapsed();
-    let seen = || audience.tally.borrow().latency.len();
+    let seen = || audience.delivered();
     let all = wait::until_true(DRAIN_LIMIT, "all events are delivered", || {
         seen() >= expected
     })
@@ -219,17 +196,17 @@ async fn fanout(lab: &Lab, redis: &RedisServer, load: Load) -> Result<Value> {
     let (took, cpu) = (begun.elapsed(), process::cpu_time(pid)?.saturating_sub(cpu));
     let own = process::cpu_time(std::process::id())?.saturating_sub(own);
     audience.still_open(&node).await?;
-    let tally = audience.tally.borrow();
-    let at = |quantile| tally.latency.value_at_quantile(quantile);
+    let latency = audience.latency();
+    let at = |quantile| latency.value_at_quantile(quantile);
     Ok(json!({
-        "mode": "fanout", "connections": load.connections, "channels": load.channels, "bytes": load.bytes,
+        "mode": "fanout", "connections": plan.connections, "channels": plan.channels, "bytes": plan.bytes,
         "events": events, "publish_seconds": published.as_secs_f64(), "seconds": took.as_secs_f64(),
-        "expected": expected, "delivered": tally.latency.len(), "complete": all.is_ok(),
-        "deliveries_per_second": tally.latency.len() as f64 / took.as_secs_f64(),
+        "expected": expected, "delivered": latency.len(), "complete": all.is_ok(),
+        "deliveries_per_second": latency.len() as f64 / took.as_secs_f64(),
         "server_cpu_seconds": cpu.as_secs_f64(), "bench_cpu_seconds": own.as_secs_f64(),
-        "server_cpu_us_per_delivery": cpu.as_secs_f64() * 1e6 / tally.latency.len().max(1) as f64,
+        "server_cpu_us_per_delivery": cpu.as_secs_f64() * 1e6 / latency.len().max(1) as f64,
         "rss": process::resident_bytes(pid)?,
-        "latency_us": {"p50": at(0.5), "p90": at(0.9), "p99": at(0.99), "p999": at(0.999), "max": tally.latency.max()},
+        "latency_us": {"p50": at(0.5), "p90": at(0.9), "p99": at(0.99), "p999": at(0.999), "max": latency.max()},
     }))
 }
 
@@ -248,11 +225,13 @@ async fn publishes(
     let (epoch, cpu) = (Instant::now(), process::cpu_time(redis.pid()?)?);
     let mut callers = JoinSet::new();
     for caller in 0..in_flight {
-        let (script, channel) = (script.clone(), channel(caller % channels)?);
+        let (script, channel) = (script.clone(), load::channel(caller % channels)?);
         callers.spawn(async move {
             let mut count = 0u64;
             while epoch.elapsed() < span {
-                script.publish(&channel, &payload(epoch, bytes)).await?;
+                script
+                    .publish(&channel, &load::payload(epoch, bytes))
+                    .await?;
                 count += 1;
             }
             anyhow::Ok(count)
@@ -271,216 +250,4 @@ async fn publishes(
         "publishes_per_second": count as f64 / took.as_secs_f64(),
         "redis_cpu_us_per_publish": cpu.as_secs_f64() * 1e6 / count.max(1) as f64,
     }))
-}
-
-fn channel(n: usize) -> Result<Channel> {
-    Ok(Channel::parse(&format!("bench.{n}"))?)
-}
-
-fn payload(epoch: Instant, bytes: usize) -> String {
-    let mut text = format!("t={} ", epoch.elapsed().as_micros());
-    text.extend(std::iter::repeat_n('x', bytes.saturating_sub(text.len())));
-    text
-}
-
-/// The publish script on one connection.
-#[derive(Clone)]
-struct Script {
-    connection: MultiplexedConnection,
-    sha: String,
-    keys: Keys,
-}
-
-impl Script {
-    async fn load(redis: &RedisServer) -> Result<Script> {
-        let mut connection = redis.connect().await?;
-        let text = publish::script(&Defaults::default());
-        let sha = redis::cmd("SCRIPT")
-            .arg("LOAD")
-            .arg(text)
-            .query_async(&mut connection)
-            .await?;
-        Ok(Script {
-            connection,
-            sha,
-            keys: Keys::new(Keys::DEFAULT_PREFIX)?,
-        })
-    }
-
-    async fn publish(&self, channel: &Channel, data: &str) -> Result<()> {
-        let event = Publish::new(channel, data.as_bytes());
-        let keys = event.keys(&self.keys);
-        let mut call = redis::cmd("EVALSHA");
-        call.arg(&self.sha)
-            .arg(keys.len())
-            .arg(keys)
-            .arg(event.args());
-        let _position: String = call.query_async(&mut self.connection.clone()).await?;
-        Ok(())
-    }
-}
-
-struct Tally {
-    /// Streams whose response has begun.
-    open: usize,
-    ended: usize,
-    latency: Histogram<u64>,
-}
-
-/// The open streams; each is a task that shares one read buffer and one tally with all others.
-struct Audience {
-    epoch: Instant,
-    connections: usize,
-    tally: Rc<RefCell<Tally>>,
-    /// Ends the streams when dropped.
-    _streams: JoinSet<()>,
-}
-
-impl Audience {
-    /// Opens `connections` streams, spread evenly over `channels`, and waits until the gateway serves all.
-    async fn open(node: &Node, connections: usize, channels: usize) -> Result<Audience> {
-        ensure!(
-            (1..=MOST_CONNECTIONS).contains(&connections),
-            "connections must be 1 to {MOST_CONNECTIONS}"
-        );
-        ensure!(channels > 0, "channels must be at least 1");
-        let tally = Tally {
-            open: 0,
-            ended: 0,
-            latency: Histogram::new(3)?,
-        };
-        let (epoch, tally) = (Instant::now(), Rc::new(RefCell::new(tally)));
-        let buffer = Rc::new(RefCell::new(vec![0; READ_BYTES]));
-        let mut streams = JoinSet::new();
-        for n in 0..connections {
-            let socket = connect(node.http(), n)
-                .await
-                .with_context(|| format!("connection {n}"))?;
-            let stream = Stream {
-                socket,
-                epoch,
-                tally: Rc::clone(&tally),
-                line: Vec::new(),
-            };
-            streams.spawn_local(stream.run(channel(n % channels)?.to_string(), Rc::clone(&buffer)));
-            wait::until_true(OPEN_LIMIT, "earlier streams open", || {
-                tally.borrow().open + OPENING > n
-            })
-            .await?;
-        }
-        wait::until_true(OPEN_LIMIT, "all streams are open", || {
-            tally.borrow().open == connections
-        })
-        .await?;
-        let audience = Audience {
-            epoch,
-            connections,
-            tally,
-            _streams: streams,
-        };
-        audience.still_open(node).await?;
-        Ok(audience)
-    }
-
-    /// Fails unless client and gateway agree that every stream is open.
-    async fn still_open(&self, node: &Node) -> Result<()> {
-        let ended = self.tally.borrow().ended;
-        ensure!(ended == 0, "{ended} streams ended early");
-        let counted = node.metrics().await?.total("sluice_connections");
-        ensure!(
-            counted == self.connections as f64,
-            "the gateway counts {counted} of {} streams",
-            self.connections
-        );
-        Ok(())
-    }
-}
-
-async fn connect(gateway: SocketAddr, n: usize) -> Result<TcpStream> {
-    let socket = TcpSocket::new_v4()?;
-    let last = u8::try_from(1 + n / PER_SOURCE)?;
-    socket.bind(SocketAddr::from((Ipv4Addr::new(127, 0, 0, last), 0)))?;
-    Ok(socket.connect(gateway).await?)
-}
-
-struct Stream {
-    socket: TcpStream,
-    epoch: Instant,
-    tally: Rc<RefCell<Tally>>,
-    /// The begin of a line that the next read completes.
-    line: Vec<u8>,
-}
-
-impl Stream {
-    async fn run(mut self, channel: String, buffer: Rc<RefCell<Vec<u8>>>) {
-        if let Err(error) = self.read(&channel, &buffer).await {
-            eprintln!("a stream ended: {error:#}");
-        }
-        self.tally.borrow_mut().ended += 1;
-    }
-
-    async fn read(&mut self, channel: &str, buffer: &RefCell<Vec<u8>>) -> Result<()> {
-        let request = format!(
-            "GET /v1/events?channel={channel} HTTP/1.1\r\nHost: bench\r\nAccept: text/event-stream\r\n\r\n"
-        );
-        self.socket.write_all(request.as_bytes()).await?;
-        let mut open = false;
-        loop {
-            self.socket.readable().await?;
-            let mut buffer = buffer.borrow_mut();
-            let count = match self.socket.try_read(&mut buffer) {
-                Ok(0) => bail!("end of file"),
-                Ok(count) => count,
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => continue,
-                Err(error) => return Err(error.into()),
-            };
-            if !open {
-                ensure!(
-                    buffer.starts_with(b"HTTP/1.1 200"),
-                    "{}",
-                    String::from_utf8_lossy(&buffer[..count.min(200)])
-                );
-                open = true;
-                self.tally.borrow_mut().open += 1;
-            }
-            self.take(&buffer[..count])?;
-        }
-    }
-
-    /// Counts the whole lines that carry an event. Chunk headers are lines too and carry none.
-    fn take(&mut self, bytes: &[u8]) -> Result<()> {
-        let now = self.epoch.elapsed();
-        let Some(end) = bytes.iter().rposition(|&byte| byte == b'\n') else {
-            ensure!(
-                self.line.len() + bytes.len() <= LINE_BYTES,
-                "a line of more than {LINE_BYTES} bytes"
-            );
-            self.line.extend_from_slice(bytes);
-            return Ok(());
-        };
-        let (whole, rest) = bytes.split_at(end + 1);
-        let mut lines = whole.split(|&byte| byte == b'\n');
-        if !self.line.is_empty() {
-            self.line
-                .extend_from_slice(lines.next().unwrap_or_default());
-            let line = std::mem::take(&mut self.line);
-            self.count(&line, now)?;
-        }
-        for line in lines {
-            self.count(line, now)?;
-        }
-        self.line.extend_from_slice(rest);
-        Ok(())
-    }
-
-    fn count(&self, line: &[u8], now: Duration) -> Result<()> {
-        let Some(sent) = line.strip_prefix(MARK) else {
-            return Ok(());
-        };
-        let digits = sent.split(|&byte| byte == b' ').next().unwrap_or_default();
-        let sent = Duration::from_micros(std::str::from_utf8(digits)?.parse()?);
-        let micros = u64::try_from(now.saturating_sub(sent).as_micros())?;
-        self.tally.borrow_mut().latency.record(micros.max(1))?;
-        Ok(())
-    }
 }
