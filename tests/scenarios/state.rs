@@ -57,13 +57,14 @@ impl Scene {
         &self.stage.channels[0]
     }
 
-    /// The one that left comes back, on the other node, with its old cursor.
+    /// The one that left comes back, on the other node, with its old cursor, and both come to the head: replayed
+    /// or by a reset.
     async fn comes_back(&mut self) -> Result<()> {
         let mut options = self.stage.options(0, 1);
         options.last_event_id = Some(self.old_cursor.clone());
         self.clients
             .push(self.stage.client("returner", options).await?);
-        Ok(())
+        self.stage.settle(&self.clients, PATIENCE).await
     }
 
     /// More events after the fault, then the verdict; the resets told are given back as `client reason`.

@@ -59,7 +59,7 @@ pub async fn run(weight: Weight, limit: Duration, scenario: impl AsyncFnOnce(&La
     let lab = Lab::new().expect("a temporary folder");
     let failure = match timeout(limit, scenario(&lab)).await {
         Ok(Ok(())) => return,
-        Ok(Err(error)) => format!("{error:?}"),
+        Ok(Err(error)) => format!("{error:#}"),
         Err(_) => format!("the scenario did not end within {limit:?}"),
     };
     panic!("{failure}\n{}", lab.log_tails());
