@@ -17,8 +17,9 @@ use serde::{Deserialize, Serialize};
 
 pub use kinds::{RedisUrl, Secret, Size};
 pub use sections::{
-    AdminConfig, AuthConfig, AuthMode, BrokerConfig, BrokerMode, DrainConfig, Functions, HealthConfig, HistoryConfig,
-    HttpConfig, JwtAlgorithm, JwtConfig, LimitsConfig, LogConfig, LogFormat, RedisConfig, RedisMode, StreamConfig,
+    AdminConfig, AuthConfig, AuthMode, BrokerConfig, BrokerMode, DrainConfig, Functions,
+    HealthConfig, HistoryConfig, HttpConfig, JwtAlgorithm, JwtConfig, LimitsConfig, LogConfig,
+    LogFormat, RedisConfig, RedisMode, StreamConfig,
 };
 
 use layers::{Layer, Reference};
@@ -28,7 +29,11 @@ pub const REFERENCE: &str = include_str!("defaults.toml");
 
 /// The command line.
 #[derive(Clone, Debug, Default, clap::Parser)]
-#[command(name = "sluice-gateway", version, about = "Streams events from Redis to browsers as Server-Sent Events")]
+#[command(
+    name = "sluice-gateway",
+    version,
+    about = "Streams events from Redis to browsers as Server-Sent Events"
+)]
 pub struct Args {
     /// Try Sluice: anonymous access, a demo page at `/`, and an in-process broker when no Redis is set
     #[arg(long)]
@@ -100,18 +105,30 @@ pub struct Problem {
 
 impl Problem {
     fn new(key: &str, from: &str, complaint: String) -> Problem {
-        Problem { key: key.to_owned(), from: from.to_owned(), complaint }
+        Problem {
+            key: key.to_owned(),
+            from: from.to_owned(),
+            complaint,
+        }
     }
 
     /// The environment variable of this key.
     pub fn variable(&self) -> String {
-        format!("{}{}", layers::ENV_PREFIX, self.key.to_uppercase().replace('.', "__"))
+        format!(
+            "{}{}",
+            layers::ENV_PREFIX,
+            self.key.to_uppercase().replace('.', "__")
+        )
     }
 }
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Problem { key, from, complaint } = self;
+        let Problem {
+            key,
+            from,
+            complaint,
+        } = self;
         let variable = self.variable();
         write!(f, "{key} ({variable}")?;
         if !from.is_empty() && *from != variable {
@@ -122,13 +139,27 @@ impl fmt::Display for Problem {
 }
 
 fn list(problems: &[Problem]) -> String {
-    let lines: Vec<String> = problems.iter().map(|problem| format!("\n  {problem}")).collect();
-    let noun = if problems.len() == 1 { "problem" } else { "problems" };
-    format!("{} {noun} in the configuration:{}", problems.len(), lines.concat())
+    let lines: Vec<String> = problems
+        .iter()
+        .map(|problem| format!("\n  {problem}"))
+        .collect();
+    let noun = if problems.len() == 1 {
+        "problem"
+    } else {
+        "problems"
+    };
+    format!(
+        "{} {noun} in the configuration:{}",
+        problems.len(),
+        lines.concat()
+    )
 }
 
 /// The environment of this process, for [`Config::load`].
-#[allow(clippy::disallowed_methods, reason = "the one place that the lint points to")]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "the one place that the lint points to"
+)]
 pub fn process_environment() -> impl Iterator<Item = (OsString, OsString)> {
     std::env::vars_os()
 }
@@ -148,9 +179,15 @@ impl Config {
             Some(path) => layers::file(path, &reference, &mut problems)?,
             None => Layer::default(),
         };
-        let variables = environment.into_iter().map(|(name, value)| (name.into(), value.into()));
+        let variables = environment
+            .into_iter()
+            .map(|(name, value)| (name.into(), value.into()));
         let environment = layers::environment(variables, &reference, &mut problems);
-        let mut layers = Layers { dev: dev_layer(args.dev, &file, &environment), file, environment };
+        let mut layers = Layers {
+            dev: dev_layer(args.dev, &file, &environment),
+            file,
+            environment,
+        };
 
         let mut config = layers.resolve(&reference, &mut problems)?;
         config.dev = args.dev;
@@ -161,7 +198,11 @@ impl Config {
                 problems.push(Problem::new(key, layers.origin(key), complaint));
             }
         }
-        if problems.is_empty() { Ok(config) } else { Err(ConfigError::Invalid(problems)) }
+        if problems.is_empty() {
+            Ok(config)
+        } else {
+            Err(ConfigError::Invalid(problems))
+        }
     }
 
     /// The settings in effect, as TOML, secrets redacted: what `--print-config` prints.
@@ -194,20 +235,28 @@ struct Layers {
 
 impl Layers {
     fn origin(&self, key: &str) -> &str {
-        let given = [&self.environment, &self.file, &self.dev].into_iter().find_map(|layer| layer.origin(key));
+        let given = [&self.environment, &self.file, &self.dev]
+            .into_iter()
+            .find_map(|layer| layer.origin(key));
         given.unwrap_or_default()
     }
 
     /// Merges the layers and reads them into a `Config`. A value that cannot be read is told and left out, and
     /// the rest is read again, so that one start tells every problem.
-    fn resolve(&mut self, reference: &Reference, problems: &mut Vec<Problem>) -> Result<Config, ConfigError> {
+    fn resolve(
+        &mut self,
+        reference: &Reference,
+        problems: &mut Vec<Problem>,
+    ) -> Result<Config, ConfigError> {
         // One round per key at most, since each failing round removes one value.
         for _ in 0..=reference.keys().len() {
             let error = match self.merge()?.try_deserialize::<Config>() {
                 Ok(config) => return Ok(config),
                 Err(error) => error,
             };
-            let Some((key, complaint)) = key_of(&error) else { return Err(ConfigError::defect(&error)) };
+            let Some((key, complaint)) = key_of(&error) else {
+                return Err(ConfigError::defect(&error));
+            };
             problems.push(Problem::new(&key, self.origin(&key), complaint));
             self.environment.forget(&key);
             self.file.forget(&key);
@@ -216,7 +265,9 @@ impl Layers {
                 None => self.dev.forget(&key),
             }
         }
-        Err(ConfigError::Defect("a default does not fit its own kind".to_owned()))
+        Err(ConfigError::Defect(
+            "a default does not fit its own kind".to_owned(),
+        ))
     }
 
     fn merge(&self) -> Result<config::Config, ConfigError> {
@@ -241,25 +292,39 @@ fn stand_in(key: &str) -> Option<&'static str> {
 fn kind(value: &toml::Value) -> config::ValueKind {
     match value {
         toml::Value::Integer(number) => config::ValueKind::I64(*number),
-        toml::Value::Array(items) => {
-            config::ValueKind::Array(items.iter().map(|item| config::Value::new(None, kind(item))).collect())
-        }
+        toml::Value::Array(items) => config::ValueKind::Array(
+            items
+                .iter()
+                .map(|item| config::Value::new(None, kind(item)))
+                .collect(),
+        ),
         toml::Value::String(text) => config::ValueKind::String(text.clone()),
         // The layers keep no other kind; as text these fail with a message.
-        toml::Value::Float(_) | toml::Value::Boolean(_) | toml::Value::Datetime(_) | toml::Value::Table(_) => {
-            config::ValueKind::String(value.to_string())
-        }
+        toml::Value::Float(_)
+        | toml::Value::Boolean(_)
+        | toml::Value::Datetime(_)
+        | toml::Value::Table(_) => config::ValueKind::String(value.to_string()),
     }
 }
 
 /// The dotted key that an error of the `config` crate is about, and its message without the key.
 fn key_of(error: &config::ConfigError) -> Option<(String, String)> {
-    #[allow(clippy::wildcard_enum_match_arm, reason = "a foreign enum that is non-exhaustive")]
+    #[allow(
+        clippy::wildcard_enum_match_arm,
+        reason = "a foreign enum that is non-exhaustive"
+    )]
     let (key, complaint) = match error {
-        config::ConfigError::At { key: Some(key), error, .. } => (key.clone(), error.to_string()),
-        config::ConfigError::Type { key: Some(key), unexpected, expected, .. } => {
-            (key.clone(), format!("{unexpected} is not {expected}"))
-        }
+        config::ConfigError::At {
+            key: Some(key),
+            error,
+            ..
+        } => (key.clone(), error.to_string()),
+        config::ConfigError::Type {
+            key: Some(key),
+            unexpected,
+            expected,
+            ..
+        } => (key.clone(), format!("{unexpected} is not {expected}")),
         _ => return None,
     };
     let key = key.split('[').next().unwrap_or_default().to_owned();

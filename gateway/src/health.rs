@@ -64,8 +64,14 @@ impl Readiness {
 impl Health {
     /// A node that is starting and has no broker yet.
     pub fn new(config: &HealthConfig) -> Health {
-        let state = State { phase: Phase::Starting, broker: Broker::Away(Instant::now()) };
-        Health { redis_grace: config.redis_grace, state: Arc::new(Mutex::new(state)) }
+        let state = State {
+            phase: Phase::Starting,
+            broker: Broker::Away(Instant::now()),
+        };
+        Health {
+            redis_grace: config.redis_grace,
+            state: Arc::new(Mutex::new(state)),
+        }
     }
 
     /// The broker is connected. The first time makes a starting node ready, and it stays so.
@@ -110,7 +116,9 @@ impl Health {
         match (state.phase, state.broker, self.redis_grace) {
             (Phase::Draining, _, _) => Readiness::Draining,
             (Phase::Starting, _, _) => Readiness::Starting,
-            (Phase::Started, Broker::Away(since), Some(grace)) if now.saturating_duration_since(since) >= grace => {
+            (Phase::Started, Broker::Away(since), Some(grace))
+                if now.saturating_duration_since(since) >= grace =>
+            {
                 Readiness::BrokerAway
             }
             (Phase::Started, Broker::Connected | Broker::Away(_), _) => Readiness::Ready,
@@ -163,7 +171,11 @@ mod tests {
         assert_eq!(health.readiness_at(now), Readiness::Ready);
         assert_eq!(health.readiness_at(now + grace), Readiness::BrokerAway);
         health.broker_away();
-        assert_eq!(health.readiness_at(now + grace), Readiness::BrokerAway, "telling it again does not restart the grace");
+        assert_eq!(
+            health.readiness_at(now + grace),
+            Readiness::BrokerAway,
+            "telling it again does not restart the grace"
+        );
         health.broker_connected();
         assert_eq!(health.readiness_at(now + grace), Readiness::Ready);
     }

@@ -1,7 +1,22 @@
-//! Being built.
+//! Sluice's gateway: events from Redis to browsers as Server-Sent Events.
+//!
+//! ```text
+//! http ──▶ connection ──▶ hub ──▶ wire
+//!   │                      ▲
+//!   └────▶ broker ─────────┘          server composes them all
+//! ```
+//!
+//! `broker` runs the node core on a thread of its own and alone speaks to
+//! Redis; `hub` is that core, without I/O; `connection` holds the streams of a
+//! worker thread, without I/O too; `http` alone knows actix-web.
 
+pub mod broker;
 pub mod config;
+pub mod connection;
 pub mod health;
 pub mod http;
+pub mod hub;
+pub mod lifecycle;
 pub mod metrics;
 pub mod reasons;
+pub mod server;

@@ -6,21 +6,25 @@ mod process;
 use std::marker::PhantomData;
 
 use prometheus::{
-    Encoder as _, Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
-    TextEncoder,
+    Encoder as _, Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts,
+    Registry, TextEncoder,
 };
 
 use crate::reasons::{
-    Arrival, AuthCode, CloseReason, DropReason, Label, PublishOutcome, RejectReason, ReplayOutcome, ResetReason,
-    SyncCause,
+    Arrival, AuthCode, CloseReason, DropReason, Label, PublishOutcome, RejectReason, ReplayOutcome,
+    ResetReason, SyncCause,
 };
 
 pub use process::ProcessMetrics;
 
 /// Delivery latency, publish to socket write, in seconds.
-const LATENCY_BUCKETS: [f64; 13] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+const LATENCY_BUCKETS: [f64; 13] = [
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+];
 /// Age of a stream at its end, in seconds: from a failed try to a day.
-const DURATION_BUCKETS: [f64; 10] = [0.1, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14_400.0, 86_400.0];
+const DURATION_BUCKETS: [f64; 10] = [
+    0.1, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14_400.0, 86_400.0,
+];
 
 /// One counter per value of a label, found without hashing. Clones share the counts.
 #[derive(Clone)]
@@ -30,11 +34,22 @@ pub struct Counters<L> {
 }
 
 impl<L: Label> Counters<L> {
-    fn register(registry: &Registry, name: &str, help: &str, label: &str) -> prometheus::Result<Counters<L>> {
+    fn register(
+        registry: &Registry,
+        name: &str,
+        help: &str,
+        label: &str,
+    ) -> prometheus::Result<Counters<L>> {
         let vec = IntCounterVec::new(Opts::new(name, help), &[label])?;
         registry.register(Box::new(vec.clone()))?;
-        let by_index = L::ALL.iter().map(|value| vec.with_label_values(&[value.as_label()])).collect();
-        Ok(Counters { by_index, label: PhantomData })
+        let by_index = L::ALL
+            .iter()
+            .map(|value| vec.with_label_values(&[value.as_label()]))
+            .collect();
+        Ok(Counters {
+            by_index,
+            label: PhantomData,
+        })
     }
 
     /// The counter of one label value.
@@ -149,7 +164,12 @@ fn gauge(registry: &Registry, name: &str, help: &str) -> prometheus::Result<IntG
     Ok(gauge)
 }
 
-fn histogram(registry: &Registry, name: &str, help: &str, buckets: &[f64]) -> prometheus::Result<Histogram> {
+fn histogram(
+    registry: &Registry,
+    name: &str,
+    help: &str,
+    buckets: &[f64],
+) -> prometheus::Result<Histogram> {
     let histogram = Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets.to_vec()))?;
     registry.register(Box::new(histogram.clone()))?;
     Ok(histogram)
@@ -160,7 +180,12 @@ impl ConnectionMetrics {
         Ok(ConnectionMetrics {
             open: gauge(r, "sluice_connections", "Streams open now.")?,
             opened: counter(r, "sluice_connections_opened_total", "Streams opened.")?,
-            closed: Counters::register(r, "sluice_connections_closed_total", "Streams ended, by reason.", "reason")?,
+            closed: Counters::register(
+                r,
+                "sluice_connections_closed_total",
+                "Streams ended, by reason.",
+                "reason",
+            )?,
             duration_seconds: histogram(
                 r,
                 "sluice_connection_duration_seconds",
@@ -173,9 +198,21 @@ impl ConnectionMetrics {
                 "Requests for a stream that were turned away, by reason.",
                 "reason",
             )?,
-            subscriptions: gauge(r, "sluice_subscriptions", "Channels of open streams, counted once per stream.")?,
-            delivered: counter(r, "sluice_events_delivered_total", "Events written to streams, counted per stream.")?,
-            bytes_sent: counter(r, "sluice_bytes_sent_total", "Bytes written to streams, heartbeats included.")?,
+            subscriptions: gauge(
+                r,
+                "sluice_subscriptions",
+                "Channels of open streams, counted once per stream.",
+            )?,
+            delivered: counter(
+                r,
+                "sluice_events_delivered_total",
+                "Events written to streams, counted per stream.",
+            )?,
+            bytes_sent: counter(
+                r,
+                "sluice_bytes_sent_total",
+                "Bytes written to streams, heartbeats included.",
+            )?,
             delivery_latency_seconds: histogram(
                 r,
                 "sluice_delivery_latency_seconds",
@@ -187,7 +224,11 @@ impl ConnectionMetrics {
                 "sluice_latency_clamped_total",
                 "Latencies that were negative for clock difference and counted as 0.",
             )?,
-            limit: gauge(r, "sluice_limit_connections", "Streams this node accepts at most.")?,
+            limit: gauge(
+                r,
+                "sluice_limit_connections",
+                "Streams this node accepts at most.",
+            )?,
         })
     }
 }
@@ -208,15 +249,28 @@ impl HubMetrics {
                 "Messages not delivered as they came, by reason.",
                 "reason",
             )?,
-            syncs: Counters::register(r, "sluice_syncs_total", "Channels read from the broker, by cause.", "cause")?,
-            gaps_found: counter(r, "sluice_gaps_found_total", "Live events that did not link to the one before.")?,
+            syncs: Counters::register(
+                r,
+                "sluice_syncs_total",
+                "Channels read from the broker, by cause.",
+                "cause",
+            )?,
+            gaps_found: counter(
+                r,
+                "sluice_gaps_found_total",
+                "Live events that did not link to the one before.",
+            )?,
             resets_told: Counters::register(
                 r,
                 "sluice_resets_told_total",
                 "sluice.reset blocks sent to clients, by reason.",
                 "reason",
             )?,
-            stragglers: counter(r, "sluice_stragglers_total", "Late live events discarded after a sync.")?,
+            stragglers: counter(
+                r,
+                "sluice_stragglers_total",
+                "Late live events discarded after a sync.",
+            )?,
             worker_overflows: counter(
                 r,
                 "sluice_worker_overflows_total",
@@ -228,7 +282,11 @@ impl HubMetrics {
                 "Requests to go on from an earlier place, by outcome.",
                 "outcome",
             )?,
-            replay_events: counter(r, "sluice_replay_events_total", "Events replayed to streams.")?,
+            replay_events: counter(
+                r,
+                "sluice_replay_events_total",
+                "Events replayed to streams.",
+            )?,
         })
     }
 }
@@ -241,8 +299,16 @@ impl BrokerMetrics {
         )?;
         r.register(Box::new(silence.clone()))?;
         Ok(BrokerMetrics {
-            connected: gauge(r, "sluice_redis_connected", "1 while the subscriber connection stands.")?,
-            reconnects: counter(r, "sluice_redis_reconnects_total", "Times the subscriber connection was replaced.")?,
+            connected: gauge(
+                r,
+                "sluice_redis_connected",
+                "1 while the subscriber connection stands.",
+            )?,
+            reconnects: counter(
+                r,
+                "sluice_redis_reconnects_total",
+                "Times the subscriber connection was replaced.",
+            )?,
             silence_seconds: silence,
             audit_findings: counter(
                 r,
@@ -285,39 +351,45 @@ mod tests {
     #[test]
     fn names_are_as_promised() {
         let text = rendered();
-        let names: Vec<&str> =
-            text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).filter(|line| line.starts_with("sluice_")).collect();
-        assert_eq!(names, [
-            "sluice_audit_findings_total counter",
-            "sluice_auth_failures_total counter",
-            "sluice_build_info gauge",
-            "sluice_bytes_sent_total counter",
-            "sluice_channels gauge",
-            "sluice_connection_duration_seconds histogram",
-            "sluice_connections gauge",
-            "sluice_connections_closed_total counter",
-            "sluice_connections_opened_total counter",
-            "sluice_connections_rejected_total counter",
-            "sluice_delivery_latency_seconds histogram",
-            "sluice_draining gauge",
-            "sluice_events_delivered_total counter",
-            "sluice_events_dropped_total counter",
-            "sluice_events_received_total counter",
-            "sluice_gaps_found_total counter",
-            "sluice_latency_clamped_total counter",
-            "sluice_limit_connections gauge",
-            "sluice_published_total counter",
-            "sluice_redis_connected gauge",
-            "sluice_redis_reconnects_total counter",
-            "sluice_redis_silence_seconds gauge",
-            "sluice_replay_events_total counter",
-            "sluice_replay_requests_total counter",
-            "sluice_resets_told_total counter",
-            "sluice_stragglers_total counter",
-            "sluice_subscriptions gauge",
-            "sluice_syncs_total counter",
-            "sluice_worker_overflows_total counter",
-        ]);
+        let names: Vec<&str> = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("# TYPE "))
+            .filter(|line| line.starts_with("sluice_"))
+            .collect();
+        assert_eq!(
+            names,
+            [
+                "sluice_audit_findings_total counter",
+                "sluice_auth_failures_total counter",
+                "sluice_build_info gauge",
+                "sluice_bytes_sent_total counter",
+                "sluice_channels gauge",
+                "sluice_connection_duration_seconds histogram",
+                "sluice_connections gauge",
+                "sluice_connections_closed_total counter",
+                "sluice_connections_opened_total counter",
+                "sluice_connections_rejected_total counter",
+                "sluice_delivery_latency_seconds histogram",
+                "sluice_draining gauge",
+                "sluice_events_delivered_total counter",
+                "sluice_events_dropped_total counter",
+                "sluice_events_received_total counter",
+                "sluice_gaps_found_total counter",
+                "sluice_latency_clamped_total counter",
+                "sluice_limit_connections gauge",
+                "sluice_published_total counter",
+                "sluice_redis_connected gauge",
+                "sluice_redis_reconnects_total counter",
+                "sluice_redis_silence_seconds gauge",
+                "sluice_replay_events_total counter",
+                "sluice_replay_requests_total counter",
+                "sluice_resets_told_total counter",
+                "sluice_stragglers_total counter",
+                "sluice_subscriptions gauge",
+                "sluice_syncs_total counter",
+                "sluice_worker_overflows_total counter",
+            ]
+        );
     }
 
     /// A rate over a counter that appears only with its first event misses that event.
@@ -325,7 +397,12 @@ mod tests {
     fn labelled_counters_begin_at_zero() {
         let text = rendered();
         for reason in CloseReason::ALL {
-            assert!(text.contains(&format!("sluice_connections_closed_total{{reason=\"{reason}\"}} 0\n")), "{text}");
+            assert!(
+                text.contains(&format!(
+                    "sluice_connections_closed_total{{reason=\"{reason}\"}} 0\n"
+                )),
+                "{text}"
+            );
         }
         assert!(text.contains("sluice_events_received_total{source=\"ephemeral\"} 0\n"));
         assert!(text.contains("sluice_auth_failures_total{code=\"token_expired\"} 0\n"));
@@ -348,6 +425,9 @@ mod tests {
         let second = Metrics::register(&two).expect("registers");
         first.connections.opened.inc();
         assert_eq!(second.connections.opened.get(), 0);
-        assert!(Metrics::register(&one).is_err(), "a name is registered once");
+        assert!(
+            Metrics::register(&one).is_err(),
+            "a name is registered once"
+        );
     }
 }

@@ -241,7 +241,12 @@ mod tests {
         for (index, label) in L::ALL.iter().enumerate() {
             assert_eq!(label.index(), index);
             assert_eq!(label.to_string(), label.as_label());
-            assert!(label.as_label().bytes().all(|byte| byte.is_ascii_lowercase() || b"_8".contains(&byte)));
+            assert!(
+                label
+                    .as_label()
+                    .bytes()
+                    .all(|byte| byte.is_ascii_lowercase() || b"_8".contains(&byte))
+            );
         }
     }
 

@@ -9,7 +9,10 @@
 
 local VERSION = __VERSION__
 local EVENT_BYTES = __EVENT_BYTES__
+local MAXLEN = __MAXLEN__
+local TTL = __TTL__
 local HEAD_TTL = __HEAD_TTL__
+local IDEM_TTL = __IDEM_TTL__
 local PUBLISH = '__PUBLISH__'
 
 local MAX_CHANNEL_BYTES = 128
@@ -20,8 +23,8 @@ local MAX_MS = 281474976710655
 local MAX_SEQ = 65535
 
 -- Reached through a value: while a Function library loads, Redis 7.0 hides the global tables.
-local any_string = ""
-local find, match, gsub, format, sub = any_string.find, any_string.match, any_string.gsub, any_string.format, any_string.sub
+local any = ''
+local find, match, gsub, format, sub = any.find, any.match, any.gsub, any.format, any.sub
 
 local function refuse(code, text)
   return redis.error_reply('SLUICE ' .. code .. ' ' .. text)
@@ -48,57 +51,46 @@ end
 
 -- An event type or id: 1 to 128 characters, none of them a control character (C0, DEL, C1).
 local function is_printable_name(text)
-  if #text == 0 or #text > MAX_NAME_CHARS * 4 or not is_utf8(text) then return false end
+  if #text == 0 or #text > MAX_NAME_CHARS * 4 or find(text, '%c') then return false end
+  if not find(text, '[\128-\255]') then return #text <= MAX_NAME_CHARS end
   local _, chars = gsub(text, '[^\128-\191]', '')
-  return chars <= MAX_NAME_CHARS and not find(text, '%c') and not find(text, '\194[\128-\159]')
+  return is_utf8(text) and chars <= MAX_NAME_CHARS and not find(text, '\194[\128-\159]')
 end
 
-local function whole(max)
-  return function(text)
-    local number = #text <= 15 and find(text, '^[1-9]%d*$') and tonumber(text)
-    return number and number <= max and number or nil
-  end, 'a whole number from 1 to ' .. format('%.0f', max)
+local function whole(text, max)
+  local number = #text <= 15 and find(text, '^[1-9]%d*$') and tonumber(text)
+  return number and number <= max and number, 'a whole number from 1 to ' .. format('%.0f', max)
 end
 
-local function accept(name, parse, what)
-  return { name = name, parse = parse, what = what }
+-- The value of an optional argument, false if it is not valid; and what is valid, nil if there is no such argument.
+local function read_option(name, text)
+  if name == 'maxlen' then return whole(text, MAX_MAXLEN) end
+  if name == 'ttl' or name == 'idem_ttl' then return whole(text, MAX_TTL) end
+  if name == 'tag' then return #text == 8 and match(text, '^[0-9a-f]+$'), '8 lower-case hexadecimal digits' end
+  if name == 'tp' then
+    local trace, parent = match(text, '^[0-9a-f][0-9a-f]%-([0-9a-f]+)%-([0-9a-f]+)%-[0-9a-f][0-9a-f]$')
+    return trace and #trace == 32 and #parent == 16 and text, 'a traceparent of W3C Trace Context'
+  end
 end
 
-local MAXLEN = accept('maxlen', whole(MAX_MAXLEN))
-local TTL = accept('ttl', whole(MAX_TTL))
-local IDEM_TTL = accept('idem_ttl', whole(MAX_TTL))
-local TAG = accept('tag', function(text)
-  return #text == 8 and match(text, '^[0-9a-f]+$')
-end, '8 lower-case hexadecimal digits')
-local TP = accept('tp', function(text)
-  local trace, parent = match(text, '^[0-9a-f][0-9a-f]%-([0-9a-f]+)%-([0-9a-f]+)%-[0-9a-f][0-9a-f]$')
-  return trace and #trace == 32 and #parent == 16 and text
-end, 'a traceparent of W3C Trace Context')
-
--- Reads the name value pairs from args[first] on over `values`, which holds the defaults; nil and a refusal otherwise.
-local function read_pairs(args, first, accepted, values)
+-- The name value pairs from args[first] on, where `accepted` lists the names; or nil and a refusal.
+local function read_pairs(args, first, accepted)
   if (#args - first) % 2 == 0 then
     return nil, refuse('bad_argument', 'optional arguments come as pairs of name and value')
   end
   local given = {}
   for i = first, #args, 2 do
-    local option
-    for _, candidate in ipairs(accepted) do
-      if candidate.name == args[i] then option = candidate end
+    local name = args[i]
+    local value, valid = read_option(name, args[i + 1])
+    if not valid or not find(', ' .. accepted .. ',', ', ' .. name .. ',', 1, true) then
+      local shown = sub(gsub(name, '[^%w_-]', '?'), 1, 32)
+      return nil, refuse('bad_argument', 'unknown argument ' .. shown .. '; accepted are ' .. accepted)
     end
-    if not option then
-      local names = {}
-      for n, candidate in ipairs(accepted) do names[n] = candidate.name end
-      local shown = sub(gsub(args[i], '[^%w_-]', '?'), 1, 32)
-      return nil, refuse('bad_argument', 'unknown argument ' .. shown .. '; accepted are ' .. table.concat(names, ', '))
-    end
-    if given[option.name] then return nil, refuse('bad_argument', option.name .. ' is given twice') end
-    local value = option.parse(args[i + 1])
-    if not value then return nil, refuse('bad_argument', option.name .. ' must be ' .. option.what) end
-    given[option.name] = true
-    values[option.name] = value
+    if not value then return nil, refuse('bad_argument', name .. ' must be ' .. valid) end
+    if given[name] then return nil, refuse('bad_argument', name .. ' is given twice') end
+    given[name] = value
   end
-  return values
+  return given
 end
 
 -- The topic and, with a third key, the event id that the keys stand for; nil and a refusal otherwise.
@@ -124,8 +116,7 @@ end
 local function read_head(key)
   local value = redis.call('GET', key)
   if not value then return nil end
-  local position, rest = match(value, '^(%d+%-%d+%.[0-9a-f]+)(.*)$')
-  local ms, seq, tag = match(position or '', '^(%d+)%-(%d+)%.([0-9a-f]+)$')
+  local position, ms, seq, tag, rest = match(value, '^((%d+)%-(%d+)%.([0-9a-f]+))(.*)$')
   -- A position alone is taken as of the timeline 0-0.00000000.
   local genesis = rest == '' and '0-0.00000000' or match(rest or '', '^ (0%-0%.[0-9a-f]+)$')
   ms, seq = tonumber(ms), tonumber(seq)
@@ -144,12 +135,12 @@ local function clock()
 end
 
 -- 32 bits from a hash: a script's own random numbers repeat.
-local function hash32(...)
-  return sub(redis.sha1hex(table.concat({ ... }, '\n')), 1, 8)
+local function hash32(text)
+  return sub(redis.sha1hex(text), 1, 8)
 end
 
 local function new_genesis(micros, topic, tag, data)
-  local position = '0-0.' .. hash32('genesis', micros, topic, tag or '', data)
+  local position = '0-0.' .. hash32(micros .. topic .. (tag or '') .. data)
   return { ms = 0, seq = 0, position = position, genesis = position }
 end
 
@@ -172,7 +163,7 @@ local function refusal_of(event_type, data)
     end
   end
   if #data > EVENT_BYTES then
-    return refuse('event_too_large', 'the data has ' .. #data .. ' bytes, the limit is ' .. format('%.0f', EVENT_BYTES))
+    return refuse('event_too_large', 'the data has ' .. #data .. ' bytes, the limit is ' .. EVENT_BYTES)
   end
   if not is_utf8(data) then return refuse('data_not_utf8', 'data must be UTF-8') end
 end
@@ -197,8 +188,7 @@ local function publish(keys, args)
   refusal = refusal_of(event_type, data)
   if refusal then return refusal end
   local given
-  given, refusal = read_pairs(args, 3, { MAXLEN, TTL, IDEM_TTL, TAG, TP },
-    { maxlen = __MAXLEN__, ttl = __TTL__, idem_ttl = __IDEM_TTL__ })
+  given, refusal = read_pairs(args, 3, 'maxlen, ttl, idem_ttl, tag, tp')
   if refusal then return refusal end
   local head
   head, refusal = read_head(keys[2])
@@ -213,7 +203,7 @@ local function publish(keys, args)
   head = head or new_genesis(micros, topic, given.tag, data)
   local ms, seq = next_id(head, now)
   if ms > MAX_MS then return refuse('bad_head', 'the ids of this channel are used up; delete its head to begin a new chain') end
-  local tag = given.tag or hash32(micros, head.position, data)
+  local tag = given.tag or hash32(micros .. head.position .. data)
   local id = format('%.0f-%.0f', ms, seq)
   local position = id .. '.' .. tag
 
@@ -230,17 +220,18 @@ local function publish(keys, args)
   end
 
   if is_new then redis.call('DEL', keys[1]) end
-  local added = redis.pcall('XADD', keys[1], 'MAXLEN', '~', format('%.0f', given.maxlen), id, unpack(entry))
+  local added = redis.pcall('XADD', keys[1], 'MAXLEN', '~', given.maxlen or MAXLEN, id, unpack(entry))
   if type(added) == 'table' and added.err then
-    -- The first write, so nothing is left behind. Full memory and missing replicas are for Redis to report.
+    -- The first write but for a stale stream's end. Full memory and missing replicas are for Redis to report.
     if not find(added.err, 'smaller than') and not find(added.err, 'WRONGTYPE') then return added end
     return refuse('bad_stream', 'the stream key holds what this chain did not write; delete the stream key')
   end
-  redis.call('PEXPIRE', keys[1], format('%.0f', given.ttl))
+  local ttl = given.ttl or TTL
+  redis.call('PEXPIRE', keys[1], ttl)
   -- The head outlives the stream: were it to go first, a living stream would be deleted as stale.
-  redis.call('SET', keys[2], position .. ' ' .. head.genesis, 'PX', format('%.0f', math.max(HEAD_TTL, given.ttl)))
+  redis.call('SET', keys[2], position .. ' ' .. head.genesis, 'PX', math.max(HEAD_TTL, ttl))
   if event_id then
-    redis.call('SET', keys[3], head.genesis .. ' ' .. position .. ' ' .. digest, 'PX', format('%.0f', given.idem_ttl))
+    redis.call('SET', keys[3], head.genesis .. ' ' .. position .. ' ' .. digest, 'PX', given.idem_ttl or IDEM_TTL)
   end
   redis.call(PUBLISH, topic, 'sluice/1 ' .. position .. ' ' .. head.position .. extras .. '\n' .. event_type .. '\n' .. data)
   return position
@@ -252,7 +243,7 @@ local function ensure_head(keys, args)
   local topic, refusal = read_keys(keys, 2)
   if refusal then return refusal end
   local given
-  given, refusal = read_pairs(args, 1, { TAG }, {})
+  given, refusal = read_pairs(args, 1, 'tag')
   if refusal then return refusal end
   local head
   head, refusal = read_head(keys[2])
@@ -261,9 +252,9 @@ local function ensure_head(keys, args)
     local _, micros = clock()
     head = new_genesis(micros, topic, given.tag, '')
     redis.call('DEL', keys[1])
-    redis.call('SET', keys[2], head.position .. ' ' .. head.genesis, 'PX', format('%.0f', HEAD_TTL))
+    redis.call('SET', keys[2], head.position .. ' ' .. head.genesis, 'PX', HEAD_TTL)
   elseif redis.call('PTTL', keys[2]) < HEAD_TTL / 2 then
-    redis.call('PEXPIRE', keys[2], format('%.0f', HEAD_TTL))
+    redis.call('PEXPIRE', keys[2], HEAD_TTL)
   end
   return head.position
 end

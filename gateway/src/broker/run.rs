@@ -96,6 +96,8 @@ struct Loop {
     commands: mpsc::Receiver<Command>,
     pushes: mpsc::Receiver<Push>,
     event_bytes: usize,
+    /// Kept so that the embedded broker stays connected for as long as it runs.
+    _connected: Option<watch::Sender<bool>>,
 }
 
 type Queues = (Vec<mpsc::Sender<crate::hub::exchange::ToWorker>>, mpsc::Receiver<Command>);
@@ -110,17 +112,17 @@ impl Loop {
         clock: Clock,
     ) -> Result<(Loop, Option<super::redis::Subscriber>), redis::RedisError> {
         let (sender, pushes) = mpsc::channel(settings.queue);
-        let (backend, subscriber) = match &settings.backend {
+        let (backend, subscriber, connected) = match &settings.backend {
             BackendSettings::Embedded(embedded) => {
                 metrics.1.connected.set(1);
                 let embedded = Embedded::new(*embedded, settings.events);
-                (Backend::Embedded(Box::new(embedded)), None)
+                (Backend::Embedded(Box::new(embedded)), None, Some(connected))
             }
             BackendSettings::Redis(redis) => {
                 let outlets = Outlets { pushes: sender, connected, metrics: metrics.1.clone() };
                 let (redis, subscriber) =
                     Redis::new(redis, settings, settings.events, clock.clone(), outlets)?;
-                (Backend::Redis(redis), Some(subscriber))
+                (Backend::Redis(redis), Some(subscriber), None)
             }
         };
         let node = Node::new(workers.len(), settings.node);
@@ -130,6 +132,7 @@ impl Loop {
             commands,
             pushes,
             event_bytes: settings.events.event_bytes,
+            _connected: connected,
         };
         Ok((turn, subscriber))
     }

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use super::kinds::{Humane, Secret, Size};
 use super::sections::{
-    AdminConfig, AuthConfig, AuthMode, BrokerConfig, BrokerMode, DrainConfig, HealthConfig, HistoryConfig, HttpConfig,
-    JwtConfig, LimitsConfig, LogConfig, RedisConfig, RedisMode, StreamConfig,
+    AdminConfig, AuthConfig, AuthMode, BrokerConfig, BrokerMode, DrainConfig, HealthConfig,
+    HistoryConfig, HttpConfig, JwtConfig, LimitsConfig, LogConfig, RedisConfig, RedisMode,
+    StreamConfig,
 };
 use super::{Config, origin};
 
@@ -45,14 +46,30 @@ impl Findings {
     fn within<T: Humane + PartialOrd>(&mut self, key: &'static str, value: &T, min: T, max: T) {
         let range = format!("{} to {}", min.humane(), max.humane());
         if *value < min || *value > max {
-            self.refuse(key, format!("{} is out of range; accepted: {range}", value.humane()));
+            self.refuse(
+                key,
+                format!("{} is out of range; accepted: {range}", value.humane()),
+            );
         }
         self.ranges.push((key, range));
     }
 
-    fn at_least<T: Humane + PartialOrd>(&mut self, key: &'static str, value: &T, other_key: &str, other: &T) {
+    fn at_least<T: Humane + PartialOrd>(
+        &mut self,
+        key: &'static str,
+        value: &T,
+        other_key: &str,
+        other: &T,
+    ) {
         if value < other {
-            self.refuse(key, format!("{} is below {other_key} ({})", value.humane(), other.humane()));
+            self.refuse(
+                key,
+                format!(
+                    "{} is below {other_key} ({})",
+                    value.humane(),
+                    other.humane()
+                ),
+            );
         }
     }
 }
@@ -71,17 +88,30 @@ pub fn check(config: &Config) -> Findings {
     drain(&config.drain, &mut findings);
     health(&config.health, &mut findings);
     log(&config.log, &mut findings);
-    findings.at_least("http.body_bytes", &config.http.body_bytes, "limits.event_bytes", &config.limits.event_bytes);
+    findings.at_least(
+        "http.body_bytes",
+        &config.http.body_bytes,
+        "limits.event_bytes",
+        &config.limits.event_bytes,
+    );
     findings
 }
 
 fn http(http: &HttpConfig, found: &mut Findings) {
     found.within("http.workers", &http.workers, 0, 256);
-    found.within("http.body_bytes", &http.body_bytes, Size::kib(1), Size::mib(64));
+    found.within(
+        "http.body_bytes",
+        &http.body_bytes,
+        Size::kib(1),
+        Size::mib(64),
+    );
     found.within("http.head_timeout", &http.head_timeout, ms(100), minutes(1));
     found.within("http.keep_alive", &http.keep_alive, secs(1), minutes(10));
     if http.cors_origins.len() > ORIGINS_MAX {
-        found.refuse("http.cors_origins", format!("more than {ORIGINS_MAX} origins"));
+        found.refuse(
+            "http.cors_origins",
+            format!("more than {ORIGINS_MAX} origins"),
+        );
     }
     for text in &http.cors_origins {
         if let Err(complaint) = origin::check(text) {
@@ -91,8 +121,15 @@ fn http(http: &HttpConfig, found: &mut Findings) {
 }
 
 fn admin(admin: &AdminConfig, found: &mut Findings) {
-    if admin.token.as_ref().is_some_and(|token| token.expose().len() < ADMIN_TOKEN_MIN_BYTES) {
-        found.refuse("admin.token", format!("is shorter than {ADMIN_TOKEN_MIN_BYTES} bytes"));
+    if admin
+        .token
+        .as_ref()
+        .is_some_and(|token| token.expose().len() < ADMIN_TOKEN_MIN_BYTES)
+    {
+        found.refuse(
+            "admin.token",
+            format!("is shorter than {ADMIN_TOKEN_MIN_BYTES} bytes"),
+        );
     }
 }
 
@@ -109,14 +146,21 @@ fn broker(broker: &BrokerConfig, redis: &RedisConfig, found: &mut Findings) {
 fn redis(redis: &RedisConfig, found: &mut Findings) {
     match redis.mode {
         RedisMode::Standalone => {}
-        RedisMode::Sentinel | RedisMode::Cluster => found
-            .refuse("redis.mode", format!("`{}` is not available yet in this version; use standalone", redis.mode)),
+        RedisMode::Sentinel | RedisMode::Cluster => found.refuse(
+            "redis.mode",
+            format!(
+                "`{}` is not available yet in this version; use standalone",
+                redis.mode
+            ),
+        ),
     }
     if redis.sentinel_master.is_some() && redis.mode != RedisMode::Sentinel {
         found.refuse("redis.sentinel_master", "is only for redis.mode sentinel");
     }
     let prefix = redis.prefix.as_bytes();
-    let visible = prefix.iter().all(|byte| byte.is_ascii_graphic() && !b"{}".contains(byte));
+    let visible = prefix
+        .iter()
+        .all(|byte| byte.is_ascii_graphic() && !b"{}".contains(byte));
     if prefix.is_empty() || prefix.len() > PREFIX_MAX_BYTES || !visible {
         found.refuse(
             "redis.prefix",
@@ -124,15 +168,45 @@ fn redis(redis: &RedisConfig, found: &mut Findings) {
         );
     }
     found.within("redis.pool_size", &redis.pool_size, 1, 256);
-    found.within("redis.connect_timeout", &redis.connect_timeout, ms(50), minutes(1));
-    found.within("redis.response_timeout", &redis.response_timeout, ms(100), minutes(1));
-    found.within("redis.audit_interval", &redis.audit_interval, ms(50), minutes(5));
-    found.within("redis.probe_interval", &redis.probe_interval, ms(50), minutes(1));
-    found.within("redis.probe_timeout", &redis.probe_timeout, ms(100), minutes(1));
+    found.within(
+        "redis.connect_timeout",
+        &redis.connect_timeout,
+        ms(50),
+        minutes(1),
+    );
+    found.within(
+        "redis.response_timeout",
+        &redis.response_timeout,
+        ms(100),
+        minutes(1),
+    );
+    found.within(
+        "redis.audit_interval",
+        &redis.audit_interval,
+        ms(50),
+        minutes(5),
+    );
+    found.within(
+        "redis.probe_interval",
+        &redis.probe_interval,
+        ms(50),
+        minutes(1),
+    );
+    found.within(
+        "redis.probe_timeout",
+        &redis.probe_timeout,
+        ms(100),
+        minutes(1),
+    );
     found.within("redis.backoff_min", &redis.backoff_min, ms(1), secs(10));
     found.within("redis.backoff_max", &redis.backoff_max, ms(10), minutes(1));
     found.within("redis.linger", &redis.linger, Duration::ZERO, minutes(10));
-    found.at_least("redis.backoff_max", &redis.backoff_max, "redis.backoff_min", &redis.backoff_min);
+    found.at_least(
+        "redis.backoff_max",
+        &redis.backoff_max,
+        "redis.backoff_min",
+        &redis.backoff_min,
+    );
 }
 
 fn auth(auth: &AuthConfig, found: &mut Findings) {
@@ -145,10 +219,16 @@ fn auth(auth: &AuthConfig, found: &mut Findings) {
     ];
     for (key, value) in later {
         if value.is_some() {
-            found.refuse(key, "is not available yet in this version; use auth.jwt.secret");
+            found.refuse(
+                key,
+                "is not available yet in this version; use auth.jwt.secret",
+            );
         }
     }
-    let secret_bytes = jwt.secret.as_ref().map_or(0, |secret: &Secret| secret.expose().len());
+    let secret_bytes = jwt
+        .secret
+        .as_ref()
+        .map_or(0, |secret: &Secret| secret.expose().len());
     if jwt.secret.is_some() && secret_bytes < SECRET_MIN_BYTES {
         found.refuse(
             "auth.jwt.secret",
@@ -158,7 +238,10 @@ fn auth(auth: &AuthConfig, found: &mut Findings) {
     match auth.mode {
         AuthMode::Jwt => jwt_key(jwt, found),
         AuthMode::Anonymous if jwt.secret.is_some() => {
-            found.refuse("auth.jwt.secret", "is set, but auth.mode is anonymous, which lets everyone in; set auth.mode to jwt");
+            found.refuse(
+                "auth.jwt.secret",
+                "is set, but auth.mode is anonymous, which lets everyone in; set auth.mode to jwt",
+            );
         }
         AuthMode::Anonymous => {}
     }
@@ -169,7 +252,10 @@ fn jwt_key(jwt: &JwtConfig, found: &mut Findings) {
         found.refuse("auth.jwt.secret", "must be set when auth.mode is jwt");
     }
     if jwt.algorithms.len() != 1 {
-        found.refuse("auth.jwt.algorithms", "must name exactly one algorithm, because one key is used with one only");
+        found.refuse(
+            "auth.jwt.algorithms",
+            "must name exactly one algorithm, because one key is used with one only",
+        );
     }
 }
 
@@ -178,40 +264,118 @@ fn history(history: &HistoryConfig, found: &mut Findings) {
     found.within("history.ttl", &history.ttl, secs(1), days(365));
     found.within("history.head_ttl", &history.head_ttl, secs(1), days(365));
     found.within("history.idem_ttl", &history.idem_ttl, secs(1), days(7));
-    found.at_least("history.head_ttl", &history.head_ttl, "history.ttl", &history.ttl);
+    found.at_least(
+        "history.head_ttl",
+        &history.head_ttl,
+        "history.ttl",
+        &history.ttl,
+    );
 }
 
 fn stream(stream: &StreamConfig, found: &mut Findings) {
     found.within("stream.heartbeat", &stream.heartbeat, ms(100), minutes(5));
     found.within("stream.retry", &stream.retry, ms(100), minutes(5));
+    found.within("stream.overload_retry", &stream.overload_retry, ms(100), minutes(60));
     found.within("stream.max_age", &stream.max_age, secs(1), days(7));
     found.within("stream.open_wait", &stream.open_wait, ms(10), secs(30));
-    found.within("stream.slow_consumer_age", &stream.slow_consumer_age, ms(100), minutes(10));
-    found.within("stream.send_buffer", &stream.send_buffer, Size::kib(4), Size::mib(16));
-    found.within("stream.user_timeout", &stream.user_timeout, ms(100), minutes(10));
-    found.at_least("stream.max_age", &stream.max_age, "stream.heartbeat", &stream.heartbeat);
+    found.within(
+        "stream.slow_consumer_age",
+        &stream.slow_consumer_age,
+        ms(100),
+        minutes(10),
+    );
+    found.within(
+        "stream.send_buffer",
+        &stream.send_buffer,
+        Size::kib(4),
+        Size::mib(16),
+    );
+    found.within(
+        "stream.user_timeout",
+        &stream.user_timeout,
+        ms(100),
+        minutes(10),
+    );
+    found.at_least(
+        "stream.max_age",
+        &stream.max_age,
+        "stream.heartbeat",
+        &stream.heartbeat,
+    );
 }
 
 fn limits(limits: &LimitsConfig, found: &mut Findings) {
     found.within("limits.connections", &limits.connections, 0, 10_000_000);
-    found.within("limits.channels_per_connection", &limits.channels_per_connection, 1, 32);
-    found.within("limits.event_bytes", &limits.event_bytes, Size::bytes(1), Size::mib(16));
+    found.within(
+        "limits.channels_per_connection",
+        &limits.channels_per_connection,
+        1,
+        32,
+    );
+    found.within(
+        "limits.event_bytes",
+        &limits.event_bytes,
+        Size::bytes(1),
+        Size::mib(16),
+    );
     found.within("limits.ring_events", &limits.ring_events, 1, 1 << 20);
-    found.within("limits.ring_bytes", &limits.ring_bytes, Size::kib(64), Size::mib(1024));
+    found.within(
+        "limits.ring_bytes",
+        &limits.ring_bytes,
+        Size::kib(64),
+        Size::mib(1024),
+    );
     found.within("limits.worker_queue", &limits.worker_queue, 16, 1 << 20);
     found.within("limits.broker_queue", &limits.broker_queue, 16, 1 << 20);
     found.within("limits.sync_buffer", &limits.sync_buffer, 1, 1 << 16);
     found.within("limits.backfills", &limits.backfills, 1, 4096);
     found.within("limits.backfill_page", &limits.backfill_page, 1, 10_000);
-    found.within("limits.backfill_events", &limits.backfill_events, 1, 1_000_000);
-    found.within("limits.attaches_waiting", &limits.attaches_waiting, 1, 1_000_000);
-    found.at_least("limits.ring_bytes", &limits.ring_bytes, "limits.event_bytes", &limits.event_bytes);
-    found.at_least("limits.backfill_events", &limits.backfill_events, "limits.backfill_page", &limits.backfill_page);
+    found.within(
+        "limits.backfill_events",
+        &limits.backfill_events,
+        1,
+        1_000_000,
+    );
+    found.within(
+        "limits.new_heads_per_second",
+        &limits.new_heads_per_second,
+        1,
+        1_000_000,
+    );
+    found.within(
+        "limits.embedded_channels",
+        &limits.embedded_channels,
+        1,
+        1_000_000,
+    );
+    found.within(
+        "limits.streams_per_connection",
+        &limits.streams_per_connection,
+        1,
+        10_000,
+    );
+    found.at_least(
+        "limits.ring_bytes",
+        &limits.ring_bytes,
+        "limits.event_bytes",
+        &limits.event_bytes,
+    );
+    found.at_least(
+        "limits.backfill_events",
+        &limits.backfill_events,
+        "limits.backfill_page",
+        &limits.backfill_page,
+    );
 }
 
 fn drain(drain: &DrainConfig, found: &mut Findings) {
     found.within("drain.deadline", &drain.deadline, ms(100), minutes(60));
-    found.within("drain.readiness_lead", &drain.readiness_lead, Duration::ZERO, minutes(5));
+    found.within(
+        "drain.readiness_lead",
+        &drain.readiness_lead,
+        Duration::ZERO,
+        minutes(5),
+    );
 }
 
 fn health(health: &HealthConfig, found: &mut Findings) {
@@ -222,6 +386,12 @@ fn health(health: &HealthConfig, found: &mut Findings) {
 
 fn log(log: &LogConfig, found: &mut Findings) {
     if let Err(error) = tracing_subscriber::EnvFilter::try_new(&log.filter) {
-        found.refuse("log.filter", format!("`{}` is not a list of filter directives: {error}", log.filter));
+        found.refuse(
+            "log.filter",
+            format!(
+                "`{}` is not a list of filter directives: {error}",
+                log.filter
+            ),
+        );
     }
 }

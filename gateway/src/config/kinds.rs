@@ -54,7 +54,9 @@ impl FromStr for Size {
 impl fmt::Display for Size {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const UNITS: [(u64, &str); 3] = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
-        let exact = UNITS.iter().find(|(unit, _)| self.0 != 0 && self.0.is_multiple_of(*unit));
+        let exact = UNITS
+            .iter()
+            .find(|(unit, _)| self.0 != 0 && self.0.is_multiple_of(*unit));
         match exact {
             Some((unit, name)) => write!(f, "{}{name}", self.0 / unit),
             None => write!(f, "{}B", self.0),
@@ -70,8 +72,13 @@ impl Humane for Size {
 
 impl Humane for Duration {
     fn humane(&self) -> String {
-        const UNITS: [(u128, &str); 5] =
-            [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s"), (1, "ms")];
+        const UNITS: [(u128, &str); 5] = [
+            (86_400_000, "d"),
+            (3_600_000, "h"),
+            (60_000, "m"),
+            (1_000, "s"),
+            (1, "ms"),
+        ];
         let ms = self.as_millis();
         if ms == 0 || !self.subsec_nanos().is_multiple_of(1_000_000) {
             return humantime::format_duration(*self).to_string();
@@ -156,7 +163,9 @@ impl FromStr for RedisUrl {
         }
         let db = url.path().trim_matches('/');
         if !db.is_empty() && db.parse::<u16>().is_err() {
-            return Err(format!("the part after the host must be a database number; {shape}"));
+            return Err(format!(
+                "the part after the host must be a database number; {shape}"
+            ));
         }
         Ok(RedisUrl(text.to_owned()))
     }
@@ -231,7 +240,10 @@ pub mod text {
         text.trim().parse().map_err(de::Error::custom)
     }
 
-    pub fn serialize<T: Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
+    pub fn serialize<T: Display, S: Serializer>(
+        value: &T,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
         serializer.collect_str(value)
     }
 }
@@ -255,7 +267,10 @@ pub mod optional {
         }
     }
 
-    pub fn serialize<T: Display, S: Serializer>(value: &Option<T>, serializer: S) -> Result<S::Ok, S::Error> {
+    pub fn serialize<T: Display, S: Serializer>(
+        value: &Option<T>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
         match value {
             Some(value) => serializer.collect_str(value),
             None => serializer.serialize_str(""),
@@ -298,11 +313,18 @@ pub mod list {
         D: Deserializer<'de>,
     {
         let texts = deserializer.deserialize_any(Texts)?;
-        let set = texts.iter().map(|text| text.trim()).filter(|text| !text.is_empty());
-        set.map(|text| text.parse().map_err(de::Error::custom)).collect()
+        let set = texts
+            .iter()
+            .map(|text| text.trim())
+            .filter(|text| !text.is_empty());
+        set.map(|text| text.parse().map_err(de::Error::custom))
+            .collect()
     }
 
-    pub fn serialize<T: Display, S: Serializer>(values: &[T], serializer: S) -> Result<S::Ok, S::Error> {
+    pub fn serialize<T: Display, S: Serializer>(
+        values: &[T],
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
         serializer.collect_seq(values.iter().map(ToString::to_string))
     }
 }
@@ -316,8 +338,9 @@ pub mod duration {
     use super::Humane as _;
 
     pub(super) fn parse(text: &str) -> Result<Duration, String> {
-        humantime::parse_duration(text)
-            .map_err(|error| format!("`{text}` is not a duration ({error}); write for example 500ms, 15s, 5m or 1h"))
+        humantime::parse_duration(text).map_err(|error| {
+            format!("`{text}` is not a duration ({error}); write for example 500ms, 15s, 5m or 1h")
+        })
     }
 
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
@@ -337,15 +360,22 @@ pub mod off_or_duration {
 
     use super::Humane as _;
 
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    pub fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Duration>, D::Error> {
         let text = String::deserialize(deserializer)?;
         match text.trim() {
             "off" | "" => Ok(None),
-            text => super::duration::parse(text).map(Some).map_err(|error| de::Error::custom(format!("{error}, or off"))),
+            text => super::duration::parse(text)
+                .map(Some)
+                .map_err(|error| de::Error::custom(format!("{error}, or off"))),
         }
     }
 
-    pub fn serialize<S: Serializer>(value: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+    pub fn serialize<S: Serializer>(
+        value: &Option<Duration>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
         match value {
             Some(value) => serializer.serialize_str(&value.humane()),
             None => serializer.serialize_str("off"),

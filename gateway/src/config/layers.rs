@@ -23,7 +23,9 @@ pub struct Reference {
 impl Reference {
     /// Parses the embedded reference.
     pub fn parse() -> Result<Reference, ConfigError> {
-        let table: Table = REFERENCE.parse().map_err(|error: toml::de::Error| ConfigError::defect(&error))?;
+        let table: Table = REFERENCE
+            .parse()
+            .map_err(|error: toml::de::Error| ConfigError::defect(&error))?;
         let mut keys = BTreeMap::new();
         flatten("", &table, &mut keys);
         Ok(Reference { table, keys })
@@ -38,9 +40,18 @@ impl Reference {
     fn unknown(&self, key: &str) -> String {
         let (section, table) = self.nearest_section(key);
         let accepted: Vec<&str> = table.keys().map(String::as_str).collect();
-        let place = if section.is_empty() { "sections".to_owned() } else { format!("keys of [{section}]") };
-        let suggestion = self.nearest(key).map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
-        format!("there is no such key{suggestion} Accepted {place}: {}", accepted.join(", "))
+        let place = if section.is_empty() {
+            "sections".to_owned()
+        } else {
+            format!("keys of [{section}]")
+        };
+        let suggestion = self
+            .nearest(key)
+            .map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
+        format!(
+            "there is no such key{suggestion} Accepted {place}: {}",
+            accepted.join(", ")
+        )
     }
 
     /// The deepest section of `key` that exists.
@@ -48,7 +59,9 @@ impl Reference {
         let mut table = &self.table;
         let mut path: Vec<&str> = Vec::new();
         for part in key.split('.') {
-            let Some(Value::Table(inner)) = table.get(part) else { break };
+            let Some(Value::Table(inner)) = table.get(part) else {
+                break;
+            };
             table = inner;
             path.push(part);
         }
@@ -58,21 +71,36 @@ impl Reference {
     fn nearest(&self, key: &str) -> Option<&str> {
         const FARTHEST: usize = 3;
         let distance = |known: &str| strsim::damerau_levenshtein(known, key);
-        let best = self.keys.keys().map(|known| (distance(known), known.as_str())).min()?;
+        let best = self
+            .keys
+            .keys()
+            .map(|known| (distance(known), known.as_str()))
+            .min()?;
         (best.0 <= FARTHEST).then_some(best.1)
     }
 
     /// Takes one given value: kept if the key exists and the value's shape fits, else told.
-    fn accept(&self, key: &str, value: Value, from: &str, layer: &mut Layer, problems: &mut Vec<Problem>) {
+    fn accept(
+        &self,
+        key: &str,
+        value: Value,
+        from: &str,
+        layer: &mut Layer,
+        problems: &mut Vec<Problem>,
+    ) {
         let complaint = match self.keys.get(key) {
             Some(default) => shape_complaint(default, &value),
-            None if self.nearest_section(key).0 == key => Some("is a section, not a value".to_owned()),
+            None if self.nearest_section(key).0 == key => {
+                Some("is a section, not a value".to_owned())
+            }
             None => Some(self.unknown(key)),
         };
         match complaint {
             Some(complaint) => problems.push(Problem::new(key, from, complaint)),
             None => {
-                layer.values.insert(key.to_owned(), (value, from.to_owned()));
+                layer
+                    .values
+                    .insert(key.to_owned(), (value, from.to_owned()));
             }
         }
     }
@@ -82,17 +110,27 @@ fn shape_complaint(default: &Value, given: &Value) -> Option<String> {
     let fits = match default {
         Value::String(_) => matches!(given, Value::String(_) | Value::Integer(_)),
         Value::Integer(_) => {
-            matches!(given, Value::Integer(_)) || given.as_str().is_some_and(|text| text.trim().parse::<i64>().is_ok())
+            matches!(given, Value::Integer(_))
+                || given
+                    .as_str()
+                    .is_some_and(|text| text.trim().parse::<i64>().is_ok())
         }
         Value::Array(_) => {
-            given.is_str() || given.as_array().is_some_and(|items| items.iter().all(Value::is_str))
+            given.is_str()
+                || given
+                    .as_array()
+                    .is_some_and(|items| items.iter().all(Value::is_str))
         }
         Value::Float(_) | Value::Boolean(_) | Value::Datetime(_) | Value::Table(_) => false,
     };
     let expected = match default {
         Value::Array(_) => "a list of texts",
         Value::Integer(_) => "a whole number",
-        Value::String(_) | Value::Float(_) | Value::Boolean(_) | Value::Datetime(_) | Value::Table(_) => "a text",
+        Value::String(_)
+        | Value::Float(_)
+        | Value::Boolean(_)
+        | Value::Datetime(_)
+        | Value::Table(_) => "a text",
     };
     // The value itself is not repeated: it may be a secret put in the wrong place.
     (!fits).then(|| format!("must be {expected}"))
@@ -100,7 +138,11 @@ fn shape_complaint(default: &Value, given: &Value) -> Option<String> {
 
 fn flatten(section: &str, table: &Table, out: &mut BTreeMap<String, Value>) {
     for (name, value) in table {
-        let key = if section.is_empty() { name.clone() } else { format!("{section}.{name}") };
+        let key = if section.is_empty() {
+            name.clone()
+        } else {
+            format!("{section}.{name}")
+        };
         match value {
             Value::Table(inner) => flatten(&key, inner, out),
             Value::String(_)
@@ -124,7 +166,9 @@ pub struct Layer {
 impl Layer {
     /// Whether this layer gives the key a value that is not the empty text.
     pub fn sets(&self, key: &str) -> bool {
-        self.values.get(key).is_some_and(|(value, _)| value.as_str() != Some(""))
+        self.values
+            .get(key)
+            .is_some_and(|(value, _)| value.as_str() != Some(""))
     }
 
     /// Where the key's value came from, if this layer has one.
@@ -139,12 +183,17 @@ impl Layer {
 
     /// Sets the key, as a layer that the gateway itself makes does.
     pub fn set(&mut self, key: &str, value: &str, from: &str) {
-        self.values.insert(key.to_owned(), (Value::String(value.to_owned()), from.to_owned()));
+        self.values.insert(
+            key.to_owned(),
+            (Value::String(value.to_owned()), from.to_owned()),
+        );
     }
 
     /// The keys and values.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Value)> {
-        self.values.iter().map(|(key, (value, _))| (key.as_str(), value))
+        self.values
+            .iter()
+            .map(|(key, (value, _))| (key.as_str(), value))
     }
 }
 
@@ -152,14 +201,25 @@ impl Layer {
 ///
 /// # Errors
 /// A file that cannot be read or is not TOML; the message names line and column but repeats no text of the file.
-pub fn file(path: &Path, reference: &Reference, problems: &mut Vec<Problem>) -> Result<Layer, ConfigError> {
-    let unreadable = |why: String| ConfigError::File { path: path.display().to_string(), why };
-    let size = std::fs::metadata(path).map_err(|error| unreadable(error.to_string()))?.len();
+pub fn file(
+    path: &Path,
+    reference: &Reference,
+    problems: &mut Vec<Problem>,
+) -> Result<Layer, ConfigError> {
+    let unreadable = |why: String| ConfigError::File {
+        path: path.display().to_string(),
+        why,
+    };
+    let size = std::fs::metadata(path)
+        .map_err(|error| unreadable(error.to_string()))?
+        .len();
     if size > FILE_MAX_BYTES {
         return Err(unreadable(format!("is larger than {FILE_MAX_BYTES} bytes")));
     }
     let text = std::fs::read_to_string(path).map_err(|error| unreadable(error.to_string()))?;
-    let table: Table = text.parse().map_err(|error: toml::de::Error| unreadable(place(&text, &error)))?;
+    let table: Table = text
+        .parse()
+        .map_err(|error: toml::de::Error| unreadable(place(&text, &error)))?;
     let mut given = BTreeMap::new();
     flatten("", &table, &mut given);
     let mut layer = Layer::default();
@@ -171,9 +231,16 @@ pub fn file(path: &Path, reference: &Reference, problems: &mut Vec<Problem>) -> 
 }
 
 fn place(text: &str, error: &toml::de::Error) -> String {
-    let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+    let before = error
+        .span()
+        .and_then(|span| text.get(..span.start))
+        .unwrap_or_default();
     let line = before.matches('\n').count() + 1;
-    let column = before.rsplit('\n').next().map_or(0, |last| last.chars().count()) + 1;
+    let column = before
+        .rsplit('\n')
+        .next()
+        .map_or(0, |last| last.chars().count())
+        + 1;
     format!("line {line}, column {column}: {}", error.message())
 }
 
@@ -186,7 +253,9 @@ pub fn environment(
     let mut layer = Layer::default();
     for (name, value) in variables {
         let name = name.to_string_lossy();
-        let Some(rest) = name.strip_prefix(ENV_PREFIX) else { continue };
+        let Some(rest) = name.strip_prefix(ENV_PREFIX) else {
+            continue;
+        };
         let key = rest.to_lowercase().replace("__", ".");
         match value.into_string() {
             Ok(text) => reference.accept(&key, Value::String(text), &name, &mut layer, problems),

@@ -6,12 +6,16 @@
 /// # Errors
 /// What is wrong, worded to follow the text.
 pub fn check(text: &str) -> Result<(), &'static str> {
-    let authority = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    let authority = text
+        .strip_prefix("https://")
+        .or_else(|| text.strip_prefix("http://"));
     let Some(authority) = authority else {
         return Err("is not an origin: write https://host or http://host:port (no `*`, no `null`)");
     };
     if authority.is_empty() || authority.contains(['/', '?', '#', '@', '*', ' ']) {
-        return Err("must be scheme, host and port only, without path, user, wildcard or trailing slash");
+        return Err(
+            "must be scheme, host and port only, without path, user, wildcard or trailing slash",
+        );
     }
     let serialised = url::Url::parse(text).map(|url| url.origin().ascii_serialization());
     match serialised {
@@ -23,7 +27,11 @@ pub fn check(text: &str) -> Result<(), &'static str> {
 
 /// Tells whether an origin is a page served from this machine: `localhost`, a name under it, or a loopback address.
 pub fn is_localhost(origin: &str) -> bool {
-    match url::Url::parse(origin).ok().as_ref().and_then(url::Url::host) {
+    match url::Url::parse(origin)
+        .ok()
+        .as_ref()
+        .and_then(url::Url::host)
+    {
         Some(url::Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
         Some(url::Host::Ipv4(address)) => address.is_loopback(),
         Some(url::Host::Ipv6(address)) => address.is_loopback(),

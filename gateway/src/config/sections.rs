@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::kinds::{RedisUrl, Secret, Size, choice, duration, list, off_or_duration, optional, text};
+use super::kinds::{
+    RedisUrl, Secret, Size, choice, duration, list, off_or_duration, optional, text,
+};
 
 /// `[http]`: the public listener.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -176,6 +178,8 @@ pub struct StreamConfig {
     pub open_wait: Duration,
     #[serde(with = "duration")]
     pub slow_consumer_age: Duration,
+    #[serde(with = "duration")]
+    pub overload_retry: Duration,
     #[serde(with = "text")]
     pub send_buffer: Size,
     #[serde(with = "duration")]
@@ -200,7 +204,9 @@ pub struct LimitsConfig {
     pub backfills: usize,
     pub backfill_page: usize,
     pub backfill_events: usize,
-    pub attaches_waiting: usize,
+    pub new_heads_per_second: u32,
+    pub embedded_channels: usize,
+    pub streams_per_connection: usize,
 }
 
 /// `[drain]`: how the node leaves.

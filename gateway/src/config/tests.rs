@@ -9,21 +9,30 @@ use super::*;
 const GOOD_SECRET: &str = "canary-0123456789-0123456789-0123456789";
 
 fn load(dev: bool, environment: &[(&str, &str)]) -> Result<Config, ConfigError> {
-    let args = Args { dev, ..Args::default() };
+    let args = Args {
+        dev,
+        ..Args::default()
+    };
     Config::load(&args, environment.iter().copied())
 }
 
 fn problems(dev: bool, environment: &[(&str, &str)]) -> Vec<Problem> {
     match load(dev, environment).expect_err("must be refused") {
         ConfigError::Invalid(problems) => problems,
-        other @ (ConfigError::File { .. } | ConfigError::Defect(_)) => panic!("unexpected: {other}"),
+        other @ (ConfigError::File { .. } | ConfigError::Defect(_)) => {
+            panic!("unexpected: {other}")
+        }
     }
 }
 
 fn with_file(text: &str, environment: &[(&str, &str)]) -> Result<Config, ConfigError> {
     let file = tempfile::NamedTempFile::new().expect("a temporary file");
     std::fs::write(file.path(), text).expect("written");
-    let args = Args { dev: true, config: Some(file.path().to_owned()), ..Args::default() };
+    let args = Args {
+        dev: true,
+        config: Some(file.path().to_owned()),
+        ..Args::default()
+    };
     Config::load(&args, environment.iter().copied())
 }
 
@@ -34,7 +43,10 @@ fn dev_starts_bare_and_production_names_what_is_missing() {
     assert_eq!(config.auth.mode, AuthMode::Anonymous);
     assert_eq!(config.broker.mode, BrokerMode::Embedded);
 
-    let keys: Vec<String> = problems(false, &[]).into_iter().map(|problem| problem.key).collect();
+    let keys: Vec<String> = problems(false, &[])
+        .into_iter()
+        .map(|problem| problem.key)
+        .collect();
     assert_eq!(keys, ["auth.mode", "redis.url"]);
 }
 
@@ -45,72 +57,229 @@ fn dev_with_redis_uses_redis() {
 }
 
 #[rstest]
-#[case::misspelt("SLUICE__HTTP__BNID", "x", "http.bnid", "did you mean `http.bind`? Accepted keys of [http]: ")]
-#[case::one_underscore("SLUICE__REDIS_URL", "x", "redis_url", "did you mean `redis.url`? Accepted sections: ")]
-#[case::deep("SLUICE__AUTH__JWT__SECRETT", "x", "auth.jwt.secrett", "did you mean `auth.jwt.secret`?")]
+#[case::misspelt(
+    "SLUICE__HTTP__BNID",
+    "x",
+    "http.bnid",
+    "did you mean `http.bind`? Accepted keys of [http]: "
+)]
+#[case::one_underscore(
+    "SLUICE__REDIS_URL",
+    "x",
+    "redis_url",
+    "did you mean `redis.url`? Accepted sections: "
+)]
+#[case::deep(
+    "SLUICE__AUTH__JWT__SECRETT",
+    "x",
+    "auth.jwt.secrett",
+    "did you mean `auth.jwt.secret`?"
+)]
 #[case::section("SLUICE__HTTP", "x", "http", "is a section")]
-#[case::address("SLUICE__HTTP__BIND", "localhost", "http.bind", "invalid socket address")]
-#[case::number("SLUICE__LIMITS__RING_EVENTS", "many", "limits.ring_events", "whole number")]
+#[case::address(
+    "SLUICE__HTTP__BIND",
+    "localhost",
+    "http.bind",
+    "invalid socket address"
+)]
+#[case::number(
+    "SLUICE__LIMITS__RING_EVENTS",
+    "many",
+    "limits.ring_events",
+    "whole number"
+)]
 #[case::negative("SLUICE__LIMITS__RING_EVENTS", "-1", "limits.ring_events", "")]
-#[case::range("SLUICE__LIMITS__CHANNELS_PER_CONNECTION", "33", "limits.channels_per_connection", "accepted: 1 to 32")]
+#[case::range(
+    "SLUICE__LIMITS__CHANNELS_PER_CONNECTION",
+    "33",
+    "limits.channels_per_connection",
+    "accepted: 1 to 32"
+)]
 #[case::unit("SLUICE__STREAM__HEARTBEAT", "15", "stream.heartbeat", "time unit")]
-#[case::short_heartbeat("SLUICE__STREAM__HEARTBEAT", "1ms", "stream.heartbeat", "accepted: 100ms to 5m")]
+#[case::short_heartbeat(
+    "SLUICE__STREAM__HEARTBEAT",
+    "1ms",
+    "stream.heartbeat",
+    "accepted: 100ms to 5m"
+)]
 #[case::size("SLUICE__LIMITS__EVENT_BYTES", "big", "limits.event_bytes", "64KiB")]
 #[case::choice("SLUICE__LOG__FORMAT", "xml", "log.format", "human, json")]
 #[case::filter("SLUICE__LOG__FILTER", "=====", "log.filter", "filter directives")]
 #[case::mode("SLUICE__AUTH__MODE", "open", "auth.mode", "anonymous, jwt")]
-#[case::sentinel("SLUICE__REDIS__MODE", "sentinel", "redis.mode", "not available yet in this version")]
-#[case::cluster("SLUICE__REDIS__MODE", "cluster", "redis.mode", "not available yet in this version")]
-#[case::master("SLUICE__REDIS__SENTINEL_MASTER", "m", "redis.sentinel_master", "only for redis.mode sentinel")]
+#[case::sentinel(
+    "SLUICE__REDIS__MODE",
+    "sentinel",
+    "redis.mode",
+    "not available yet in this version"
+)]
+#[case::cluster(
+    "SLUICE__REDIS__MODE",
+    "cluster",
+    "redis.mode",
+    "not available yet in this version"
+)]
+#[case::master(
+    "SLUICE__REDIS__SENTINEL_MASTER",
+    "m",
+    "redis.sentinel_master",
+    "only for redis.mode sentinel"
+)]
 #[case::tls("SLUICE__REDIS__URL", "rediss://h", "redis.url", "not available yet")]
 #[case::scheme("SLUICE__REDIS__URL", "http://h", "redis.url", "redis://")]
 #[case::db("SLUICE__REDIS__URL", "redis://h/zero", "redis.url", "database number")]
-#[case::nodes("SLUICE__REDIS__URL", "redis://a:1,redis://b:2", "redis.url", "several nodes")]
+#[case::nodes(
+    "SLUICE__REDIS__URL",
+    "redis://a:1,redis://b:2",
+    "redis.url",
+    "several nodes"
+)]
 #[case::braces("SLUICE__REDIS__PREFIX", "{x}:", "redis.prefix", "without braces")]
 #[case::empty_prefix("SLUICE__REDIS__PREFIX", "", "redis.prefix", "1 to 64")]
 #[case::no_secret("SLUICE__AUTH__MODE", "jwt", "auth.jwt.secret", "must be set")]
-#[case::public_key("SLUICE__AUTH__JWT__PUBLIC_KEY_FILE", "k.pem", "auth.jwt.public_key_file", "not available yet")]
-#[case::jwks_url("SLUICE__AUTH__JWT__JWKS_URL", "https://i", "auth.jwt.jwks_url", "not available yet")]
-#[case::jwks_file("SLUICE__AUTH__JWT__JWKS_FILE", "k.json", "auth.jwt.jwks_file", "not available yet")]
-#[case::algorithm("SLUICE__AUTH__JWT__ALGORITHMS", "none", "auth.jwt.algorithms", "HS256, HS384, HS512")]
-#[case::unused_secret("SLUICE__AUTH__JWT__SECRET", GOOD_SECRET, "auth.jwt.secret", "auth.mode is anonymous")]
-#[case::star_origin("SLUICE__HTTP__CORS_ORIGINS", "*", "http.cors_origins", "not an origin")]
-#[case::slash_origin("SLUICE__HTTP__CORS_ORIGINS", "https://a.example/", "http.cors_origins", "trailing slash")]
-#[case::default_port("SLUICE__HTTP__CORS_ORIGINS", "https://a.example:443", "http.cors_origins", "default port")]
-#[case::ring("SLUICE__LIMITS__EVENT_BYTES", "8MiB", "limits.ring_bytes", "below limits.event_bytes (8MiB)")]
-#[case::max_age("SLUICE__STREAM__MAX_AGE", "2s", "stream.max_age", "below stream.heartbeat (15s)")]
-#[case::head_ttl("SLUICE__HISTORY__TTL", "31d", "history.head_ttl", "below history.ttl (31d)")]
-#[case::page("SLUICE__LIMITS__BACKFILL_EVENTS", "10", "limits.backfill_events", "below limits.backfill_page")]
-#[case::backoff("SLUICE__REDIS__BACKOFF_MIN", "3s", "redis.backoff_max", "below redis.backoff_min")]
-#[case::admin_token("SLUICE__ADMIN__TOKEN", "short", "admin.token", "shorter than 16 bytes")]
-#[case::grace("SLUICE__HEALTH__REDIS_GRACE", "sometimes", "health.redis_grace", "or off")]
-fn every_problem_names_its_key(#[case] name: &str, #[case] value: &str, #[case] key: &str, #[case] says: &str) {
+#[case::public_key(
+    "SLUICE__AUTH__JWT__PUBLIC_KEY_FILE",
+    "k.pem",
+    "auth.jwt.public_key_file",
+    "not available yet"
+)]
+#[case::jwks_url(
+    "SLUICE__AUTH__JWT__JWKS_URL",
+    "https://i",
+    "auth.jwt.jwks_url",
+    "not available yet"
+)]
+#[case::jwks_file(
+    "SLUICE__AUTH__JWT__JWKS_FILE",
+    "k.json",
+    "auth.jwt.jwks_file",
+    "not available yet"
+)]
+#[case::algorithm(
+    "SLUICE__AUTH__JWT__ALGORITHMS",
+    "none",
+    "auth.jwt.algorithms",
+    "HS256, HS384, HS512"
+)]
+#[case::unused_secret(
+    "SLUICE__AUTH__JWT__SECRET",
+    GOOD_SECRET,
+    "auth.jwt.secret",
+    "auth.mode is anonymous"
+)]
+#[case::star_origin(
+    "SLUICE__HTTP__CORS_ORIGINS",
+    "*",
+    "http.cors_origins",
+    "not an origin"
+)]
+#[case::slash_origin(
+    "SLUICE__HTTP__CORS_ORIGINS",
+    "https://a.example/",
+    "http.cors_origins",
+    "trailing slash"
+)]
+#[case::default_port(
+    "SLUICE__HTTP__CORS_ORIGINS",
+    "https://a.example:443",
+    "http.cors_origins",
+    "default port"
+)]
+#[case::ring(
+    "SLUICE__LIMITS__EVENT_BYTES",
+    "8MiB",
+    "limits.ring_bytes",
+    "below limits.event_bytes (8MiB)"
+)]
+#[case::max_age(
+    "SLUICE__STREAM__MAX_AGE",
+    "2s",
+    "stream.max_age",
+    "below stream.heartbeat (15s)"
+)]
+#[case::head_ttl(
+    "SLUICE__HISTORY__TTL",
+    "31d",
+    "history.head_ttl",
+    "below history.ttl (31d)"
+)]
+#[case::page(
+    "SLUICE__LIMITS__BACKFILL_EVENTS",
+    "10",
+    "limits.backfill_events",
+    "below limits.backfill_page"
+)]
+#[case::backoff(
+    "SLUICE__REDIS__BACKOFF_MIN",
+    "3s",
+    "redis.backoff_max",
+    "below redis.backoff_min"
+)]
+#[case::admin_token(
+    "SLUICE__ADMIN__TOKEN",
+    "short",
+    "admin.token",
+    "shorter than 16 bytes"
+)]
+#[case::grace(
+    "SLUICE__HEALTH__REDIS_GRACE",
+    "sometimes",
+    "health.redis_grace",
+    "or off"
+)]
+fn every_problem_names_its_key(
+    #[case] name: &str,
+    #[case] value: &str,
+    #[case] key: &str,
+    #[case] says: &str,
+) {
     let found = problems(true, &[(name, value)]);
     let problem = found.iter().find(|problem| problem.key == key);
     let problem = problem.unwrap_or_else(|| panic!("{key} is not named in {found:?}"));
     assert!(problem.complaint.contains(says), "{problem}");
     let printed = problem.to_string();
-    assert!(printed.contains(key) && printed.contains(&problem.variable()), "{printed}");
+    assert!(
+        printed.contains(key) && printed.contains(&problem.variable()),
+        "{printed}"
+    );
 }
 
 /// One start tells every problem: of the environment and the file, of keys, kinds, ranges and cross-checks.
 #[test]
 fn all_problems_are_told_at_once() {
     let text = "[stream]\nhaertbeat = \"1s\"\nretry = true\n[drain]\ndeadline = \"never\"\n";
-    let error = with_file(text, &[("SLUICE__HTTP__BIND", "nowhere"), ("SLUICE__HTTP__WORKERS", "9999")]);
+    let error = with_file(
+        text,
+        &[
+            ("SLUICE__HTTP__BIND", "nowhere"),
+            ("SLUICE__HTTP__WORKERS", "9999"),
+        ],
+    );
     let printed = error.expect_err("refused").to_string();
-    for key in ["stream.haertbeat", "stream.retry", "drain.deadline", "http.bind", "http.workers"] {
-        assert!(printed.contains(&format!("  {key} (")), "{key} is missing in: {printed}");
+    for key in [
+        "stream.haertbeat",
+        "stream.retry",
+        "drain.deadline",
+        "http.bind",
+        "http.workers",
+    ] {
+        assert!(
+            printed.contains(&format!("  {key} (")),
+            "{key} is missing in: {printed}"
+        );
     }
     assert!(printed.starts_with("5 problems"), "{printed}");
 }
 
 #[test]
 fn environment_wins_over_file_and_file_over_defaults() {
-    let text = "[http]\nworkers = 3\nbody_bytes = 2097152\ncors_origins = [\"https://file.example\"]\n";
+    let text =
+        "[http]\nworkers = 3\nbody_bytes = 2097152\ncors_origins = [\"https://file.example\"]\n";
     let environment = [
         ("SLUICE__HTTP__WORKERS", "5"),
-        ("SLUICE__HTTP__CORS_ORIGINS", "https://a.example, https://b.example"),
+        (
+            "SLUICE__HTTP__CORS_ORIGINS",
+            "https://a.example, https://b.example",
+        ),
         ("SLUICE_UNRELATED", "x"),
     ];
     let from_file = with_file(text, &[]).expect("valid");
@@ -119,21 +288,33 @@ fn environment_wins_over_file_and_file_over_defaults() {
     assert_eq!(from_file.stream.heartbeat.as_secs(), 15);
     let both = with_file(text, &environment).expect("valid");
     assert_eq!(both.http.workers, 5);
-    assert_eq!(both.http.cors_origins, ["https://a.example", "https://b.example"]);
+    assert_eq!(
+        both.http.cors_origins,
+        ["https://a.example", "https://b.example"]
+    );
 }
 
 /// What `--dev` implies is a default: an explicit choice wins over it.
 #[test]
 fn explicit_settings_win_over_dev() {
-    let environment = [("SLUICE__AUTH__MODE", "jwt"), ("SLUICE__AUTH__JWT__SECRET", GOOD_SECRET)];
-    assert_eq!(load(true, &environment).expect("valid").auth.mode, AuthMode::Jwt);
+    let environment = [
+        ("SLUICE__AUTH__MODE", "jwt"),
+        ("SLUICE__AUTH__JWT__SECRET", GOOD_SECRET),
+    ];
+    assert_eq!(
+        load(true, &environment).expect("valid").auth.mode,
+        AuthMode::Jwt
+    );
     let found = problems(true, &[("SLUICE__BROKER__MODE", "redis")]);
     assert_eq!(found[0].key, "redis.url");
 }
 
 #[test]
 fn empty_text_means_not_set() {
-    let environment = [("SLUICE__REDIS__URL", ""), ("SLUICE__AUTH__JWT__SECRET", "")];
+    let environment = [
+        ("SLUICE__REDIS__URL", ""),
+        ("SLUICE__AUTH__JWT__SECRET", ""),
+    ];
     let config = load(true, &environment).expect("valid");
     assert_eq!(config.broker.mode, BrokerMode::Embedded);
     assert!(config.auth.jwt.secret.is_none());
@@ -146,12 +327,21 @@ fn secrets_are_redacted_everywhere() {
         ("SLUICE__AUTH__MODE", "jwt"),
         ("SLUICE__AUTH__JWT__SECRET", GOOD_SECRET),
         ("SLUICE__ADMIN__TOKEN", GOOD_SECRET),
-        ("SLUICE__REDIS__URL", "redis://user:canary-p@ss@redis.example:6379/1"),
+        (
+            "SLUICE__REDIS__URL",
+            "redis://user:canary-p@ss@redis.example:6379/1",
+        ),
     ];
     let config = load(false, &environment).expect("valid");
-    assert_eq!(config.redis.url.as_ref().expect("set").expose(), environment[3].1);
+    assert_eq!(
+        config.redis.url.as_ref().expect("set").expose(),
+        environment[3].1
+    );
     let printed = config.to_toml().expect("serialises");
-    assert!(printed.contains("redis://[redacted]@redis.example:6379/1"), "{printed}");
+    assert!(
+        printed.contains("redis://[redacted]@redis.example:6379/1"),
+        "{printed}"
+    );
     for text in [printed, format!("{config:?}")] {
         assert!(!text.contains("canary"), "{text}");
     }
@@ -170,9 +360,14 @@ fn errors_do_not_repeat_secrets(#[case] text: &str) {
 
 #[test]
 fn a_broken_file_names_line_and_column() {
-    let printed = with_file("[http]\nbind = \n", &[]).expect_err("refused").to_string();
+    let printed = with_file("[http]\nbind = \n", &[])
+        .expect_err("refused")
+        .to_string();
     assert!(printed.contains("line 2, column"), "{printed}");
-    let args = Args { config: Some("absent.toml".into()), ..Args::default() };
+    let args = Args {
+        config: Some("absent.toml".into()),
+        ..Args::default()
+    };
     let none: [(&str, &str); 0] = [];
     let printed = Config::load(&args, none).expect_err("refused").to_string();
     assert!(printed.contains("absent.toml"), "{printed}");
@@ -181,9 +376,18 @@ fn a_broken_file_names_line_and_column() {
 /// What is printed loads again to the same, when nothing is secret.
 #[test]
 fn printed_settings_load_again() {
-    let first = load(true, &[("SLUICE__HEALTH__REDIS_GRACE", "90s")]).expect("valid").to_toml().expect("serialises");
-    assert!(first.contains("redis_grace = \"90s\"") && first.contains("event_bytes = \"64KiB\""), "{first}");
-    let second = with_file(&first, &[]).expect("valid").to_toml().expect("serialises");
+    let first = load(true, &[("SLUICE__HEALTH__REDIS_GRACE", "90s")])
+        .expect("valid")
+        .to_toml()
+        .expect("serialises");
+    assert!(
+        first.contains("redis_grace = \"90s\"") && first.contains("event_bytes = \"64KiB\""),
+        "{first}"
+    );
+    let second = with_file(&first, &[])
+        .expect("valid")
+        .to_toml()
+        .expect("serialises");
     assert_eq!(first, second);
 }
 
@@ -195,25 +399,37 @@ fn the_reference_is_complete_and_says_the_ranges() {
     let reference = Reference::parse().expect("parses");
     let printed: toml::Table = config.to_toml().expect("serialises").parse().expect("TOML");
     let fields: BTreeSet<String> = leaves("", &printed);
-    assert_eq!(fields, reference.keys().keys().cloned().collect::<BTreeSet<_>>());
+    assert_eq!(
+        fields,
+        reference.keys().keys().cloned().collect::<BTreeSet<_>>()
+    );
 
     let comments = comments();
     for key in &fields {
-        let comment = comments.get(key).unwrap_or_else(|| panic!("{key} has no comment"));
+        let comment = comments
+            .get(key)
+            .unwrap_or_else(|| panic!("{key} has no comment"));
         assert!(comment.len() > 10, "{key} is not explained: {comment}");
     }
     let ranges = checks::check(&config).ranges;
     assert!(ranges.len() > 30);
     for (key, range) in ranges {
         let comment = &comments[key];
-        assert!(comment.contains(&format!(" {range}")), "{key} is checked for {range}, but documented as: {comment}");
+        assert!(
+            comment.contains(&format!(" {range}")),
+            "{key} is checked for {range}, but documented as: {comment}"
+        );
     }
 }
 
 fn leaves(section: &str, table: &toml::Table) -> BTreeSet<String> {
     let mut out = BTreeSet::new();
     for (name, value) in table {
-        let key = if section.is_empty() { name.clone() } else { format!("{section}.{name}") };
+        let key = if section.is_empty() {
+            name.clone()
+        } else {
+            format!("{section}.{name}")
+        };
         match value.as_table() {
             Some(inner) => out.extend(leaves(&key, inner)),
             None => {

@@ -1,1 +1,14 @@
-//! .
+//! The HTTP surface. Only this module knows actix-web.
+
+pub mod auth;
+pub mod body;
+pub mod cors;
+pub mod page;
+pub mod params;
+pub mod peer;
+pub mod probes;
+pub mod problem;
+pub mod publish;
+pub mod routes;
+pub mod streams;
+pub mod subscribe;

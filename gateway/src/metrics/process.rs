@@ -27,12 +27,18 @@ impl ProcessMetrics {
     /// Never in practice: the names are valid.
     pub fn new() -> prometheus::Result<ProcessMetrics> {
         Ok(ProcessMetrics {
-            cpu_seconds: Counter::new("process_cpu_seconds_total", "User and system CPU time spent.")?,
+            cpu_seconds: Counter::new(
+                "process_cpu_seconds_total",
+                "User and system CPU time spent.",
+            )?,
             resident_bytes: Gauge::new("process_resident_memory_bytes", "Resident memory.")?,
             open_fds: Gauge::new("process_open_fds", "Open file descriptors.")?,
             max_fds: Gauge::new("process_max_fds", "File descriptors allowed.")?,
             threads: Gauge::new("process_threads", "Threads.")?,
-            start_time_seconds: Gauge::new("process_start_time_seconds", "Start of the process, Unix time.")?,
+            start_time_seconds: Gauge::new(
+                "process_start_time_seconds",
+                "Start of the process, Unix time.",
+            )?,
         })
     }
 
@@ -40,15 +46,18 @@ impl ProcessMetrics {
         let stat = fs::read_to_string("/proc/self/stat").ok()?;
         let stat = Stat::parse(&stat)?;
         // A counter can only be raised; a scrape beside this one may have raised it already.
-        self.cpu_seconds.inc_by((stat.cpu_seconds - self.cpu_seconds.get()).max(0.0));
+        self.cpu_seconds
+            .inc_by((stat.cpu_seconds - self.cpu_seconds.get()).max(0.0));
         self.threads.set(stat.threads);
         let status = fs::read_to_string("/proc/self/status").ok()?;
         self.resident_bytes.set(field(&status, "VmRSS:")? * 1024.0);
         let boot = fs::read_to_string("/proc/stat").ok()?;
-        self.start_time_seconds.set(field(&boot, "btime ")? + stat.started_after_boot);
+        self.start_time_seconds
+            .set(field(&boot, "btime ")? + stat.started_after_boot);
         let limits = fs::read_to_string("/proc/self/limits").ok()?;
         self.max_fds.set(field(&limits, "Max open files")?);
-        self.open_fds.set(fs::read_dir("/proc/self/fd").ok()?.count() as f64);
+        self.open_fds
+            .set(fs::read_dir("/proc/self/fd").ok()?.count() as f64);
         Some(())
     }
 
@@ -72,7 +81,10 @@ impl Collector for ProcessMetrics {
     fn collect(&self) -> Vec<MetricFamily> {
         // What cannot be read keeps its last value: a scrape must not fail for it.
         let _ = self.read();
-        self.parts().into_iter().flat_map(Collector::collect).collect()
+        self.parts()
+            .into_iter()
+            .flat_map(Collector::collect)
+            .collect()
     }
 }
 
@@ -111,7 +123,10 @@ mod tests {
     fn a_name_with_spaces_and_parentheses_does_not_shift_fields() {
         let text = "7 (a) b (c) S 1 7 7 0 -1 4194560 1 2 3 4 250 50 0 0 20 0 9 0 1000 5 6";
         let stat = Stat::parse(text).expect("parses");
-        assert_eq!((stat.cpu_seconds, stat.threads, stat.started_after_boot), (3.0, 9.0, 10.0));
+        assert_eq!(
+            (stat.cpu_seconds, stat.threads, stat.started_after_boot),
+            (3.0, 9.0, 10.0)
+        );
     }
 
     #[cfg(target_os = "linux")]

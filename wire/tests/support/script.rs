@@ -14,6 +14,9 @@ use sluice_wire::{
 
 use super::redis_server::RedisServer;
 
+/// A stream entry as `XRANGE` answers it.
+type Entry = (String, Vec<(String, Vec<u8>)>);
+
 #[derive(Clone, Copy, Eq, PartialEq, Debug)]
 pub enum Form {
     Eval,
@@ -149,8 +152,8 @@ impl Redis {
 
     pub fn events(&mut self) -> Vec<Event> {
         let key = self.stream_key();
-        let entries: Vec<(String, Vec<(String, Vec<u8>)>)> = self.run(&["XRANGE", &key, "-", "+"]);
-        let event = |(id, fields): (String, Vec<(String, Vec<u8>)>)| {
+        let entries: Vec<Entry> = self.run(&["XRANGE", &key, "-", "+"]);
+        let event = |(id, fields): Entry| {
             Event::from_stream(id.parse::<StreamId>().expect("an id"), fields).expect("an event")
         };
         entries.into_iter().map(event).collect()

@@ -1,0 +1,368 @@
+//! Forged, stale and honest tokens; patterns that must not widen.
+
+use actix_web::ResponseError as _;
+use actix_web::http::header::HeaderValue;
+use jsonwebtoken::{EncodingKey, encode};
+use rstest::rstest;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::config::{Args, Config};
+
+const SECRET: &str = "0123456789abcdef0123456789abcdef0123456789abcdef";
+
+fn config(extra: &[(&str, &str)]) -> AuthConfig {
+    let mut environment = vec![
+        ("SLUICE__AUTH__MODE", "jwt"),
+        ("SLUICE__AUTH__JWT__SECRET", SECRET),
+    ];
+    environment.extend_from_slice(extra);
+    let args = Args {
+        dev: true,
+        ..Args::default()
+    };
+    Config::load(&args, environment).expect("valid").auth
+}
+
+fn authenticator(extra: &[(&str, &str)]) -> Authenticator {
+    Authenticator::from_config(&config(extra)).expect("has its key")
+}
+
+fn in_seconds(offset: i64) -> i64 {
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .expect("after 1970")
+        .as_secs();
+    i64::try_from(now).expect("fits") + offset
+}
+
+fn claims() -> Value {
+    json!({"sub": "42", "exp": in_seconds(600), "sluice": {"subscribe": ["orders.*", "user.{sub}"], "publish": ["user.{sub}"]}})
+}
+
+/// The good claims with some replaced; `null` removes one.
+fn claims_with(changes: &Value) -> Value {
+    let mut all = claims();
+    for (name, value) in changes.as_object().expect("an object") {
+        let members = all.as_object_mut().expect("an object");
+        members.insert(name.clone(), value.clone());
+        members.retain(|_, value| !value.is_null());
+    }
+    all
+}
+
+fn sign(algorithm: Algorithm, secret: &str, claims: &Value) -> String {
+    encode(
+        &Header::new(algorithm),
+        claims,
+        &EncodingKey::from_secret(secret.as_bytes()),
+    )
+    .expect("signs")
+}
+
+fn token(claims: &Value) -> String {
+    sign(Algorithm::HS256, SECRET, claims)
+}
+
+fn headers(values: &[&str]) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for value in values {
+        headers.append(
+            AUTHORIZATION,
+            HeaderValue::from_str(value).expect("a header value"),
+        );
+    }
+    headers
+}
+
+fn try_token(authenticator: &Authenticator, token: &str) -> Result<Grant, AuthError> {
+    authenticator.authenticate(&headers(&[&format!("Bearer {token}")]))
+}
+
+fn channel(name: &str) -> Channel {
+    Channel::parse(name).expect("valid")
+}
+
+#[test]
+fn a_good_token_grants_what_it_says() {
+    let exp = in_seconds(600);
+    let grant = try_token(
+        &authenticator(&[]),
+        &token(&claims_with(&json!({"exp": exp}))),
+    )
+    .expect("granted");
+    assert_eq!(grant.subject.as_deref(), Some("42"));
+    let expires = grant
+        .expires_at
+        .expect("set")
+        .duration_since(UNIX_EPOCH)
+        .expect("after 1970");
+    assert_eq!(
+        i64::try_from(expires.as_secs()).expect("fits"),
+        exp + 60,
+        "leeway included, as at the door"
+    );
+    grant
+        .check(Action::Subscribe, &channel("orders.eu"))
+        .expect("allowed");
+    grant
+        .check(Action::Subscribe, &channel("user.42"))
+        .expect("allowed");
+    grant
+        .check(Action::Publish, &channel("user.42"))
+        .expect("allowed");
+    let refused = grant
+        .check(Action::Publish, &channel("orders.eu"))
+        .expect_err("read only");
+    assert_eq!(refused.code(), AuthCode::InsufficientScope);
+    assert_eq!(Problem::from(refused).status_code(), 403);
+}
+
+#[rstest]
+#[case::expired(json!({"exp": in_seconds(-120)}), AuthCode::TokenExpired)]
+#[case::no_exp(json!({"exp": null}), AuthCode::InvalidToken)]
+#[case::exp_text(json!({"exp": "soon"}), AuthCode::InvalidToken)]
+#[case::exp_huge(json!({"exp": 1e300}), AuthCode::InvalidToken)]
+#[case::exp_negative(json!({"exp": -5}), AuthCode::InvalidToken)]
+#[case::no_sub(json!({"sub": null}), AuthCode::InvalidToken)]
+#[case::empty_sub(json!({"sub": ""}), AuthCode::InvalidToken)]
+#[case::long_sub(json!({"sub": "x".repeat(257)}), AuthCode::InvalidToken)]
+#[case::sub_number(json!({"sub": 42}), AuthCode::InvalidToken)]
+#[case::not_yet(json!({"nbf": in_seconds(120)}), AuthCode::InvalidToken)]
+#[case::foreign_audience(json!({"aud": "someone-else"}), AuthCode::InvalidToken)]
+#[case::bad_pattern(json!({"sluice": {"subscribe": ["orders*"]}}), AuthCode::InvalidToken)]
+#[case::inner_rest(json!({"sluice": {"subscribe": ["a.**.b"]}}), AuthCode::InvalidToken)]
+#[case::half_sub(json!({"sluice": {"subscribe": ["user-{sub}"]}}), AuthCode::InvalidToken)]
+#[case::pattern_text(json!({"sluice": {"subscribe": "**"}}), AuthCode::InvalidToken)]
+#[case::many_patterns(json!({"sluice": {"subscribe": vec!["a"; 129]}}), AuthCode::InvalidToken)]
+fn bad_claims_are_refused(#[case] changes: Value, #[case] code: AuthCode) {
+    let error =
+        try_token(&authenticator(&[]), &token(&claims_with(&changes))).expect_err("refused");
+    assert_eq!(error.code(), code);
+    let response = Problem::from(error).error_response();
+    assert_eq!(response.status(), 401);
+    let challenge = response
+        .headers()
+        .get("www-authenticate")
+        .expect("set")
+        .to_str()
+        .expect("ASCII");
+    assert!(challenge.contains("error=\"invalid_token\""), "{challenge}");
+}
+
+#[test]
+fn within_the_leeway_a_token_is_still_good() {
+    let grant = try_token(
+        &authenticator(&[]),
+        &token(&claims_with(&json!({"exp": in_seconds(-30)}))),
+    )
+    .expect("granted");
+    assert!(
+        grant.expires_at.expect("set") > SystemTime::now(),
+        "its stream does not end the moment it opens"
+    );
+    let strict = authenticator(&[("SLUICE__AUTH__JWT__LEEWAY", "0s")]);
+    try_token(
+        &strict,
+        &token(&claims_with(&json!({"exp": in_seconds(-30)}))),
+    )
+    .expect_err("refused");
+}
+
+/// The algorithm comes from the configuration, never from the token.
+#[test]
+fn forged_algorithms_and_keys_are_refused() {
+    let authenticator = authenticator(&[]);
+    let good = token(&claims());
+    let (header, rest) = good.split_once('.').expect("three parts");
+    let (payload, signature) = rest.split_once('.').expect("three parts");
+    let none = "eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0"; // {"alg":"none","typ":"JWT"}
+    for forged in [
+        sign(Algorithm::HS384, SECRET, &claims()),
+        sign(Algorithm::HS512, SECRET, &claims()),
+        sign(
+            Algorithm::HS256,
+            "another-secret-another-secret-another",
+            &claims(),
+        ),
+        format!("{none}.{payload}."),
+        format!("{none}.{payload}.{signature}"),
+        format!("{header}.{payload}."),
+        format!("{header}.{payload}"),
+        format!("{header}.{payload}.{signature}.{signature}"),
+        format!("{header}.eyJzdWIiOiJyb290In0.{signature}"),
+        "a.b.c".to_owned(),
+        "x".repeat(TOKEN_MAX_BYTES + 1),
+    ] {
+        let error = try_token(&authenticator, &forged).expect_err("refused");
+        assert_eq!(error.code(), AuthCode::InvalidToken, "{forged}");
+    }
+    try_token(&authenticator, &good).expect("the honest one passes");
+}
+
+#[test]
+fn critical_and_foreign_headers_are_refused() {
+    let key = EncodingKey::from_secret(SECRET.as_bytes());
+    let critical = Header {
+        crit: Some(vec!["b64".to_owned()]),
+        ..Header::default()
+    };
+    let foreign = Header {
+        typ: Some("dpop+jwt".to_owned()),
+        ..Header::default()
+    };
+    for header in [critical, foreign] {
+        let forged = encode(&header, &claims(), &key).expect("signs");
+        try_token(&authenticator(&[]), &forged).expect_err("refused");
+    }
+}
+
+#[test]
+fn issuer_and_audience_are_required_when_configured() {
+    let settings = [
+        ("SLUICE__AUTH__JWT__ISSUER", "https://id.example"),
+        ("SLUICE__AUTH__JWT__AUDIENCE", "sluice,edge"),
+    ];
+    let authenticator = authenticator(&settings);
+    let with = |iss: Value, aud: Value| token(&claims_with(&json!({"iss": iss, "aud": aud})));
+    try_token(
+        &authenticator,
+        &with(json!("https://id.example"), json!(["x", "edge"])),
+    )
+    .expect("granted");
+    for bad in [
+        with(Value::Null, json!("sluice")),
+        with(json!("https://evil.example"), json!("sluice")),
+        with(json!("https://id.example"), Value::Null),
+        with(json!("https://id.example"), json!("x")),
+    ] {
+        try_token(&authenticator, &bad).expect_err("refused");
+    }
+}
+
+#[rstest]
+#[case::none(&[], AuthCode::TokenMissing, 401)]
+#[case::basic(&["Basic eDp5"], AuthCode::TokenMissing, 401)]
+#[case::empty(&["Bearer"], AuthCode::BadAuthorization, 400)]
+#[case::blank(&["Bearer  "], AuthCode::BadAuthorization, 400)]
+#[case::two_words(&["Bearer a b"], AuthCode::BadAuthorization, 400)]
+#[case::twice(&["Bearer a", "Bearer b"], AuthCode::BadAuthorization, 400)]
+#[case::garbage(&["Bearer garbage"], AuthCode::InvalidToken, 401)]
+fn requests_without_a_good_token_are_refused(
+    #[case] values: &[&str],
+    #[case] code: AuthCode,
+    #[case] status: u16,
+) {
+    let error = authenticator(&[])
+        .authenticate(&headers(values))
+        .expect_err("never anonymous");
+    assert_eq!(error.code(), code);
+    let missing = error == AuthError::Missing;
+    let response = Problem::from(error).error_response();
+    assert_eq!(response.status(), status);
+    let challenge = response
+        .headers()
+        .get("www-authenticate")
+        .expect("set")
+        .to_str()
+        .expect("ASCII");
+    assert_eq!(challenge.contains("error="), !missing, "{challenge}");
+}
+
+#[rstest]
+#[case("orders", "orders", true)]
+#[case("orders", "orders.eu", false)]
+#[case("orders.*", "orders.eu", true)]
+#[case("orders.*", "orders", false)]
+#[case("orders.*", "orders.eu.north", false)]
+#[case("orders.**", "orders.eu.north", true)]
+#[case("orders.**", "orders", false)]
+#[case("*.eu", "orders.eu", true)]
+#[case("*", "orders", true)]
+#[case("*", "orders.eu", false)]
+#[case("**", "orders.eu", true)]
+#[case("**", "_probe.x", false)]
+#[case("_probe.x", "_probe.x", false)]
+#[case("*.x", "_probe.x", false)]
+fn patterns_match_whole_segments(#[case] pattern: &str, #[case] name: &str, #[case] allowed: bool) {
+    let grant = grant(&[pattern], "42").expect("parses");
+    assert_eq!(
+        grant.check(Action::Subscribe, &channel(name)).is_ok(),
+        allowed
+    );
+    assert!(
+        grant.check(Action::Publish, &channel(name)).is_err(),
+        "reading is not publishing"
+    );
+}
+
+fn grant(patterns: &[&str], subject: &str) -> Result<Grant, AuthError> {
+    let texts: Vec<String> = patterns.iter().map(|&text| text.to_owned()).collect();
+    let subscribe = Patterns::parse(&texts, subject)?;
+    Ok(Grant {
+        subject: None,
+        expires_at: None,
+        subscribe,
+        publish: Patterns::default(),
+    })
+}
+
+/// `{sub}` is one segment, exactly the subject: wildcards and dots in it mean nothing.
+#[rstest]
+#[case("*")]
+#[case("**")]
+#[case("42.admin")]
+#[case("{sub}")]
+#[case("a b")]
+fn a_subject_never_widens_a_pattern(#[case] subject: &str) {
+    let grant = grant(&["user.{sub}"], subject).expect("parses");
+    for name in ["user.42", "user.42.admin", "user.admin", "user", "user.sub"] {
+        assert!(
+            grant.check(Action::Subscribe, &channel(name)).is_err(),
+            "{subject} reads {name}"
+        );
+    }
+}
+
+#[test]
+fn anonymous_may_do_all_but_the_reserved() {
+    let args = Args {
+        dev: true,
+        ..Args::default()
+    };
+    let none: [(&str, &str); 0] = [];
+    let config = Config::load(&args, none).expect("valid").auth;
+    let grant = Authenticator::from_config(&config)
+        .expect("needs nothing")
+        .authenticate(&HeaderMap::new())
+        .expect("anyone");
+    assert!(grant.subject.is_none() && grant.expires_at.is_none());
+    for action in [Action::Subscribe, Action::Publish] {
+        grant.check(action, &channel("any.thing")).expect("allowed");
+        grant
+            .check(action, &channel("_ctl.x"))
+            .expect_err("reserved");
+    }
+}
+
+/// Neither the token nor the key is in what is printed.
+#[test]
+fn nothing_prints_tokens_or_keys() {
+    let authenticator = authenticator(&[]);
+    let good = token(&claims());
+    let grant = try_token(&authenticator, &good).expect("granted");
+    let forged = format!("{}x", &good[..good.len() - 4]);
+    let error = try_token(&authenticator, &forged).expect_err("refused");
+    let signature = good.rsplit('.').next().expect("three parts");
+    for text in [
+        format!("{grant:?}"),
+        format!("{error:?} {error}"),
+        format!("{authenticator:?}"),
+        format!("{:?}", Problem::from(error)),
+    ] {
+        assert!(
+            !text.contains(&signature[..8]) && !text.contains(SECRET),
+            "{text}"
+        );
+    }
+}

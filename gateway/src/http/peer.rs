@@ -1,0 +1,135 @@
+//! The TCP connection behind a request: its socket options, the streams on
+//! it, and the moment it goes away, which idle HTTP/2 streams do not notice.
+
+use std::any::Any;
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::net::Shutdown;
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::rc::Rc;
+use std::task::Waker;
+use std::time::Duration;
+
+use actix_web::HttpRequest;
+use actix_web::dev::Extensions;
+use actix_web::http::Version;
+use actix_web::rt::net::TcpStream;
+use socket2::{SockRef, TcpKeepalive};
+
+/// Options of every accepted socket.
+#[derive(Clone, Copy, Debug)]
+pub struct SocketOptions {
+    /// Bytes the kernel may hold for a client that does not read.
+    pub send_buffer: usize,
+    /// How long sent bytes may stay unacknowledged.
+    pub user_timeout: Duration,
+}
+
+/// Lives in the data of a connection; dropped with it.
+struct PeerToken {
+    streams: Rc<PeerStreams>,
+    socket: RawFd,
+}
+
+/// The streams that one connection carries.
+#[derive(Default)]
+pub struct PeerStreams {
+    gone: Cell<bool>,
+    open: Cell<usize>,
+    wakers: RefCell<HashMap<usize, Waker>>,
+}
+
+/// What a stream knows of its connection.
+pub struct Peer {
+    streams: Rc<PeerStreams>,
+    /// Set where the stream has the connection to itself: HTTP/1.1.
+    socket: Option<RawFd>,
+}
+
+/// Prepares an accepted connection: to be called for each, with its data.
+pub fn accept(io: &dyn Any, data: &mut Extensions, options: SocketOptions) {
+    let Some(stream) = io.downcast_ref::<TcpStream>() else { return };
+    if let Err(error) = set_options(stream, options) {
+        tracing::debug!(%error, "a socket option was refused");
+    }
+    data.insert(PeerToken { streams: Rc::default(), socket: stream.as_raw_fd() });
+}
+
+fn set_options(stream: &TcpStream, options: SocketOptions) -> std::io::Result<()> {
+    let socket = SockRef::from(stream);
+    socket.set_tcp_nodelay(true)?;
+    socket.set_send_buffer_size(options.send_buffer)?;
+    socket.set_tcp_user_timeout(Some(options.user_timeout))?;
+    let keepalive = TcpKeepalive::new()
+        .with_time(options.user_timeout / 2)
+        .with_interval(options.user_timeout / 6)
+        .with_retries(3);
+    socket.set_tcp_keepalive(&keepalive)
+}
+
+impl Drop for PeerToken {
+    fn drop(&mut self) {
+        self.streams.gone.set(true);
+        for (_, waker) in self.streams.wakers.take() {
+            waker.wake();
+        }
+    }
+}
+
+impl PeerStreams {
+    /// Whether the connection is closed.
+    #[must_use]
+    pub fn has_gone(&self) -> bool {
+        self.gone.get()
+    }
+
+    /// Wakes a stream's body when the connection goes away.
+    pub fn wake_when_gone(&self, key: usize, waker: &Waker) {
+        let mut wakers = self.wakers.borrow_mut();
+        wakers.entry(key).and_modify(|old| old.clone_from(waker)).or_insert_with(|| waker.clone());
+    }
+
+    /// Lets a stream go.
+    pub fn forget(&self, key: usize) {
+        self.open.set(self.open.get().saturating_sub(1));
+        self.wakers.borrow_mut().remove(&key);
+    }
+}
+
+impl Peer {
+    /// The peer of a request, with one more stream on it; `None` when its
+    /// connection carries `limit` streams already.
+    #[must_use]
+    pub fn of(request: &HttpRequest, limit: usize) -> Option<Peer> {
+        let token = request.conn_data::<PeerToken>();
+        let streams = token.map(|token| Rc::clone(&token.streams)).unwrap_or_default();
+        if streams.open.get() >= limit {
+            return None;
+        }
+        streams.open.set(streams.open.get() + 1);
+        let alone = request.version() != Version::HTTP_2;
+        Some(Peer { streams, socket: token.filter(|_| alone).map(|token| token.socket) })
+    }
+
+    /// The connection's streams.
+    #[must_use]
+    pub fn streams(&self) -> Rc<PeerStreams> {
+        Rc::clone(&self.streams)
+    }
+
+    /// Cuts the connection of a client that has stopped reading, so that its
+    /// dispatcher, which waits for room in the socket, ends.
+    pub fn cut(&self) {
+        let Some(socket) = self.socket.filter(|_| !self.streams.has_gone()) else { return };
+        #[allow(
+            unsafe_code,
+            reason = "actix-web lends its socket to `on_connect` only. An HTTP/1.1 body, and so this \
+                      peer, is dropped by the dispatcher that owns the socket, before it is closed."
+        )]
+        // SAFETY: the descriptor is open for as long as the body that holds this peer.
+        let socket = unsafe { BorrowedFd::borrow_raw(socket) };
+        if let Err(error) = SockRef::from(&socket).shutdown(Shutdown::Both) {
+            tracing::debug!(%error, "a stalled connection could not be cut");
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! `POST /v1/channels/{channel}/events`: one event, the raw body its data.
+
+use actix_web::http::header::HeaderMap;
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde_json::json;
+use sluice_wire::event::is_traceparent;
+
+use super::auth::{Action, AuthError};
+use super::problem::{Code, Problem};
+use super::routes::Public;
+use super::{body, params};
+use crate::broker::{Publication, PublishError};
+use crate::reasons::PublishOutcome;
+
+/// Publishes the body as one event and answers `201` with its position.
+/// `Sluice-Event` gives the type, `Idempotency-Key` the event id.
+///
+/// # Errors
+/// A [`Problem`]: 400, 401, 403, 408, 409, 413; 503 when the broker is away or
+/// its answer is lost.
+pub async fn post(
+    request: HttpRequest,
+    payload: web::Payload,
+    public: web::Data<Public>,
+) -> Result<HttpResponse, Problem> {
+    let published = &public.http.published;
+    let name = request.match_info().query("channel");
+    let channel = params::channel("channel", name)
+        .inspect_err(|_| published.of(PublishOutcome::Refused).inc())?;
+    let forbid = |error: AuthError| {
+        public.http.auth_failures.of(error.code()).inc();
+        published.of(PublishOutcome::Forbidden).inc();
+        Problem::from(error)
+    };
+    let grant = public.authenticator.authenticate(request.headers()).map_err(forbid)?;
+    grant.check(Action::Publish, &channel).map_err(forbid)?;
+    let headers = request.headers();
+    let event_type = text(headers, "Sluice-Event")?;
+    let event_id = text(headers, "Idempotency-Key")?;
+    let limits = public.limits;
+    let data = body::read(payload, limits.event_bytes, limits.body_wait)
+        .await
+        .inspect_err(|_| published.of(PublishOutcome::Refused).inc())?;
+    let traceparent = text(headers, "traceparent")?.filter(|text| is_traceparent(text));
+    let publication =
+        Publication { channel: channel.clone(), event_type, event_id, traceparent, data };
+    match public.broker.publish(publication).await {
+        Ok(position) => {
+            published.of(PublishOutcome::Accepted).inc();
+            let answer = json!({ "channel": channel.as_str(), "id": position.to_string() });
+            Ok(HttpResponse::Created().json(answer))
+        }
+        Err(error) => {
+            published.of(outcome(&error)).inc();
+            Err(problem(error))
+        }
+    }
+}
+
+fn outcome(error: &PublishError) -> PublishOutcome {
+    match error {
+        PublishError::Refused(_) => PublishOutcome::Refused,
+        PublishError::Unavailable | PublishError::Unknown => PublishOutcome::Unavailable,
+    }
+}
+
+fn problem(error: PublishError) -> Problem {
+    match error {
+        PublishError::Refused(refusal) => refusal.into(),
+        PublishError::Unavailable | PublishError::Unknown => {
+            let detail = format!("{error}; try again, with an Idempotency-Key so that it cannot be doubled");
+            Problem::new(Code::BrokerUnavailable, detail)
+                .retry_after(std::time::Duration::from_secs(1))
+        }
+    }
+}
+
+fn text(headers: &HeaderMap, name: &str) -> Result<Option<String>, Problem> {
+    let Some(value) = headers.get(name) else { return Ok(None) };
+    match std::str::from_utf8(value.as_bytes()) {
+        Ok(text) => Ok(Some(text.to_owned())),
+        Err(_) => {
+            let shown = String::from_utf8_lossy(value.as_bytes()).into_owned();
+            Err(Problem::new(Code::BadParameter, "the header is not UTF-8").at(name, &shown))
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! The public listener's route table, and what its routes share.
+
+use std::time::Duration;
+
+use actix_web::web;
+
+use super::auth::Authenticator;
+use super::params::SubscribeLimits;
+use super::{page, problem, publish, subscribe};
+use crate::broker::Broker;
+use crate::health::Health;
+use crate::metrics::{ConnectionMetrics, HttpMetrics};
+
+/// What the public routes need; one per process, shared by its workers.
+pub struct Public {
+    pub authenticator: Authenticator,
+    pub broker: Broker,
+    pub health: Health,
+    pub limits: PublicLimits,
+    pub http: HttpMetrics,
+    pub connections: ConnectionMetrics,
+}
+
+/// Bounds of requests.
+#[derive(Clone, Copy, Debug)]
+pub struct PublicLimits {
+    pub subscribe: SubscribeLimits,
+    /// Bytes of an event's data.
+    pub event_bytes: usize,
+    /// Bytes of any other body.
+    pub body_bytes: usize,
+    /// How long a body may take.
+    pub body_wait: Duration,
+    /// Streams of one connection (HTTP/2).
+    pub streams_per_connection: usize,
+    /// Wait before a reconnect that overload answers ask for.
+    pub overload_retry: Duration,
+}
+
+/// Adds the public routes; `page` adds the first page at `/`.
+pub fn add(app: &mut web::ServiceConfig, page: bool) {
+    app.service(
+        web::resource("/v1/events")
+            .route(web::get().to(subscribe::get))
+            .route(web::post().to(subscribe::post))
+            .default_service(web::to(|| async { problem::method_not_allowed("GET, POST") })),
+    );
+    app.service(
+        web::resource("/v1/channels/{channel}/events")
+            .route(web::post().to(publish::post))
+            .default_service(web::to(|| async { problem::method_not_allowed("POST") })),
+    );
+    if page {
+        app.route("/", web::get().to(page::page));
+    }
+    app.default_service(web::to(problem::not_found));
+}

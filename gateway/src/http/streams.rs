@@ -1,0 +1,273 @@
+//! One worker thread's streams at the edge: bodies that pull their bytes, and
+//! the one local task that feeds the worker and tells time.
+
+use std::cell::{Cell, RefCell};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use actix_web::body::{BodySize, MessageBody};
+use bytes::Bytes;
+use tokio::sync::watch;
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::peer::{Peer, PeerStreams};
+use crate::broker::{Broker, WorkerPort};
+use crate::connection::stream::Pull;
+use crate::connection::worker::Worker;
+use crate::connection::{Ended, Opening, StreamLimits, Transport};
+use crate::hub::exchange::WorkerId;
+use crate::lifecycle::{Admission, Drain, Permit};
+use crate::metrics::{ConnectionMetrics, HubMetrics};
+use crate::reasons::ReplayOutcome;
+
+/// Messages taken from the node before connections have their turn.
+const BATCH: usize = 256;
+/// How often the worker looks at its clocks.
+const TICK: Duration = Duration::from_millis(100);
+/// Polls of a body that had nothing, within [`EMPTY_POLLS_WINDOW`], that end it: a
+/// client that pipelines requests into an open stream can make its worker spin.
+const EMPTY_POLLS: u32 = 1_024;
+const EMPTY_POLLS_WINDOW: Duration = Duration::from_secs(1);
+
+/// A worker thread's streams. A clone is the same ones.
+#[derive(Clone)]
+pub struct LocalStreams(Rc<Local>);
+
+struct Local {
+    worker: RefCell<Worker<BodyTransport>>,
+    id: WorkerId,
+    broker: Broker,
+    admission: Admission,
+    metrics: ConnectionMetrics,
+    hub: HubMetrics,
+    seats: Cell<usize>,
+}
+
+/// The way out through an HTTP response body.
+struct BodyTransport {
+    waker: Option<Waker>,
+    peer: Peer,
+}
+
+impl Transport for BodyTransport {
+    fn notify(&mut self) {
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+
+    fn abort(&mut self) {
+        self.peer.cut();
+    }
+}
+
+impl LocalStreams {
+    /// Starts the streams of this thread, with the task that feeds them.
+    #[must_use]
+    pub fn start(
+        port: WorkerPort,
+        broker: Broker,
+        limits: StreamLimits,
+        admission: Admission,
+        metrics: (ConnectionMetrics, HubMetrics),
+        drain: watch::Receiver<Option<Drain>>,
+    ) -> LocalStreams {
+        let streams = LocalStreams(Rc::new(Local {
+            worker: RefCell::new(Worker::new(limits, rand::random())),
+            id: port.worker,
+            broker,
+            admission,
+            metrics: metrics.0,
+            hub: metrics.1,
+            seats: Cell::new(0),
+        }));
+        let feed = streams.clone().feed(port, drain);
+        // It lives as long as its thread; nobody waits for it.
+        drop(actix_web::rt::spawn(feed));
+        streams
+    }
+
+    /// Opens a stream; `None` when the node has no room for one more.
+    #[must_use]
+    pub fn open(&self, opening: &Opening, peer: Peer) -> Option<StreamBody> {
+        let permit = self.0.admission.admit()?;
+        let owner = peer.streams();
+        let transport = BodyTransport { waker: None, peer };
+        let key = self.0.worker.borrow_mut().open(opening, transport, self.0.broker.clock().now());
+        self.0.metrics.opened.inc();
+        self.0.metrics.open.inc();
+        self.send_questions();
+        Some(StreamBody {
+            streams: self.clone(),
+            key,
+            owner,
+            empty_polls: 0,
+            counted_since: Instant::now(),
+            _permit: permit,
+        })
+    }
+
+    async fn feed(self, port: WorkerPort, mut drain: watch::Receiver<Option<Drain>>) {
+        let mut queue = port.messages;
+        let mut messages = Vec::with_capacity(BATCH);
+        let mut tick = interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let clock = self.0.broker.clock().clone();
+        loop {
+            tokio::select! {
+                count = queue.recv_many(&mut messages, BATCH) => {
+                    if count == 0 {
+                        return;
+                    }
+                    let mut worker = self.0.worker.borrow_mut();
+                    let now = clock.now();
+                    messages.drain(..).for_each(|message| worker.hear(message, now));
+                }
+                Ok(()) = drain.changed() => {
+                    let ending = *drain.borrow_and_update();
+                    if let Some(Drain { lead, window }) = ending {
+                        self.0.worker.borrow_mut().drain(clock.now() + lead, window);
+                    }
+                }
+                _ = tick.tick() => self.tick(clock.now()),
+            }
+            self.send_questions();
+        }
+    }
+
+    fn tick(&self, now: Duration) {
+        let mut worker = self.0.worker.borrow_mut();
+        worker.tick(now);
+        let seats = worker.seats();
+        let before = self.0.seats.replace(seats);
+        let change = i64::try_from(seats).unwrap_or(0) - i64::try_from(before).unwrap_or(0);
+        self.0.metrics.subscriptions.add(change);
+    }
+
+    /// Asks the node what streams want to know; what does not fit waits for the next turn.
+    fn send_questions(&self) {
+        let mut worker = self.0.worker.borrow_mut();
+        while let Some(question) = worker.outbox().pop_front() {
+            if let Err(question) = self.0.broker.ask(self.0.id, question) {
+                worker.outbox().push_front(question);
+                return;
+            }
+        }
+    }
+
+    fn pull(&self, key: usize, context: &Context<'_>) -> Pull {
+        let clock = self.0.broker.clock();
+        let mut worker = self.0.worker.borrow_mut();
+        let pull = worker.pull(key, clock.now(), clock.wall());
+        if pull == Pull::Pending
+            && let Some(transport) = worker.transport(key)
+        {
+            transport.waker = Some(context.waker().clone());
+        }
+        self.count(&mut worker);
+        drop(worker);
+        self.send_questions();
+        pull
+    }
+
+    /// Moves what has been delivered into the metrics.
+    fn count(&self, worker: &mut Worker<BodyTransport>) {
+        let tally = worker.tally();
+        let metrics = &self.0.metrics;
+        for latency in tally.latencies.drain(..) {
+            if latency < 0 {
+                metrics.latency_clamped.inc();
+            }
+            let millis = u32::try_from(latency.max(0)).unwrap_or(u32::MAX);
+            metrics.delivery_latency_seconds.observe(f64::from(millis) / 1_000.0);
+            metrics.delivered.inc();
+        }
+        metrics.delivered.inc_by(std::mem::take(&mut tally.ephemerals));
+        let replayed = std::mem::take(&mut tally.replayed);
+        metrics.delivered.inc_by(replayed);
+        self.0.hub.replay_events.inc_by(replayed);
+        for reason in tally.resets.drain(..) {
+            self.0.hub.resets_told.of(reason).inc();
+            self.0.hub.replays.of(ReplayOutcome::Reset).inc();
+        }
+        let unlinked = std::mem::take(&mut tally.unlinked);
+        if unlinked > 0 {
+            tracing::error!(unlinked, "frames did not link to their reader's place; it asks again");
+        }
+    }
+
+    fn close(&self, key: usize) {
+        let ended = self.0.worker.borrow_mut().remove(key, self.0.broker.clock().now());
+        self.send_questions();
+        let Some(Ended { reason, duration, events, bytes }) = ended else { return };
+        let metrics = &self.0.metrics;
+        metrics.open.dec();
+        metrics.closed.of(reason).inc();
+        metrics.duration_seconds.observe(duration.as_secs_f64());
+        metrics.bytes_sent.inc_by(bytes);
+        let seconds = duration.as_secs_f64();
+        tracing::info!(%reason, seconds, events, bytes, "stream ended");
+    }
+}
+
+/// The body of one stream: pulls from its worker whenever the socket has room.
+pub struct StreamBody {
+    streams: LocalStreams,
+    key: usize,
+    owner: Rc<PeerStreams>,
+    empty_polls: u32,
+    counted_since: Instant,
+    _permit: Permit,
+}
+
+/// The client keeps its worker busy without reading.
+#[derive(Debug, thiserror::Error)]
+#[error("the client keeps the connection busy without reading the stream")]
+pub struct BusyClient;
+
+impl StreamBody {
+    fn is_spinning(&mut self) -> bool {
+        if self.counted_since.elapsed() > EMPTY_POLLS_WINDOW {
+            self.counted_since = Instant::now();
+            self.empty_polls = 0;
+        }
+        self.empty_polls += 1;
+        self.empty_polls >= EMPTY_POLLS
+    }
+}
+
+impl MessageBody for StreamBody {
+    type Error = BusyClient;
+
+    fn size(&self) -> BodySize {
+        BodySize::Stream
+    }
+
+    fn poll_next(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, BusyClient>>> {
+        let body = self.get_mut();
+        if body.owner.has_gone() {
+            return Poll::Ready(None);
+        }
+        match body.streams.pull(body.key, context) {
+            Pull::Bytes(bytes) => Poll::Ready(Some(Ok(bytes))),
+            Pull::End => Poll::Ready(None),
+            Pull::Pending if body.is_spinning() => Poll::Ready(Some(Err(BusyClient))),
+            Pull::Pending => {
+                body.owner.wake_when_gone(body.key, context.waker());
+                Poll::Pending
+            }
+        }
+    }
+}
+
+impl Drop for StreamBody {
+    fn drop(&mut self) {
+        self.owner.forget(self.key);
+        self.streams.close(self.key);
+    }
+}

@@ -1,0 +1,186 @@
+//! `GET` and `POST /v1/events`: from a request to a stream, or to a refusal
+//! that a browser's `EventSource` survives where it will pass.
+
+use std::time::{Duration, SystemTime};
+
+use actix_web::http::Version;
+use actix_web::http::header::{self, HeaderMap};
+use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
+use bytes::BytesMut;
+use rand::Rng;
+
+use super::auth::{Action, AuthError, Grant};
+use super::body;
+use super::params::SubscribeRequest;
+use super::peer::Peer;
+use super::problem::{Code, Problem};
+use super::routes::Public;
+use super::streams::LocalStreams;
+use crate::connection::{Opening, blocks};
+use crate::health::Phase;
+use crate::hub::frame::Format;
+use crate::reasons::{CloseReason, RejectReason};
+
+const EVENT_STREAM: &str = "text/event-stream; charset=utf-8";
+
+/// `GET /v1/events?channel=orders`.
+///
+/// # Errors
+/// A [`Problem`]: 400, 401, 403, 406; 429 and 503 for callers other than `EventSource`.
+pub async fn get(
+    request: HttpRequest,
+    public: web::Data<Public>,
+    streams: web::Data<LocalStreams>,
+) -> Result<HttpResponse, Problem> {
+    let wanted = SubscribeRequest::from_query(
+        request.query_string(),
+        request.headers(),
+        public.limits.subscribe,
+        SystemTime::now(),
+    );
+    subscribe(&request, wanted, &public, &streams)
+}
+
+/// `POST /v1/events` with `{"channels":["orders"]}`, for callers with many
+/// channels or a long cursor.
+///
+/// # Errors
+/// As [`get`]; besides 408, 413 and 415 for the body.
+pub async fn post(
+    request: HttpRequest,
+    payload: web::Payload,
+    public: web::Data<Public>,
+    streams: web::Data<LocalStreams>,
+) -> Result<HttpResponse, Problem> {
+    let limits = public.limits;
+    let body = body::read(payload, limits.body_bytes, limits.body_wait).await?;
+    let wanted = SubscribeRequest::from_body(
+        &body,
+        request.headers(),
+        limits.subscribe,
+        SystemTime::now(),
+    );
+    subscribe(&request, wanted, &public, &streams)
+}
+
+fn subscribe(
+    request: &HttpRequest,
+    wanted: Result<SubscribeRequest, Problem>,
+    public: &Public,
+    streams: &LocalStreams,
+) -> Result<HttpResponse, Problem> {
+    let rejected = &public.connections.rejected;
+    let wanted = wanted.inspect_err(|_| rejected.of(RejectReason::BadRequest).inc())?;
+    if !accepts_event_stream(request.headers()) {
+        rejected.of(RejectReason::BadRequest).inc();
+        let detail = "this resource is a text/event-stream; accept that, or */*";
+        return Err(Problem::new(Code::NotAcceptable, detail));
+    }
+    let grant = public.authenticator.authenticate(request.headers());
+    let grant = grant.inspect_err(|error| {
+        public.http.auth_failures.of(error.code()).inc();
+        rejected.of(RejectReason::Unauthorized).inc();
+    })?;
+    allow(&grant, &wanted).inspect_err(|error| {
+        public.http.auth_failures.of(error.code()).inc();
+        rejected.of(RejectReason::Forbidden).inc();
+    })?;
+    if public.health.phase() == Phase::Draining {
+        return refuse(CloseReason::Drain, request, &wanted, public);
+    }
+    let Some(peer) = Peer::of(request, public.limits.streams_per_connection) else {
+        return refuse(CloseReason::Limit, request, &wanted, public);
+    };
+    match streams.open(&opening(&wanted, &grant, public), peer) {
+        Some(body) => Ok(event_stream().body(body)),
+        None => refuse(CloseReason::Overload, request, &wanted, public),
+    }
+}
+
+fn allow(grant: &Grant, wanted: &SubscribeRequest) -> Result<(), AuthError> {
+    wanted.channels.iter().try_for_each(|channel| grant.check(Action::Subscribe, channel))
+}
+
+fn opening(wanted: &SubscribeRequest, grant: &Grant, public: &Public) -> Opening {
+    let left = grant
+        .expires_at
+        .map(|at| at.duration_since(SystemTime::now()).unwrap_or(Duration::ZERO));
+    Opening {
+        channels: wanted.channels.clone(),
+        start: wanted.start.clone(),
+        format: if wanted.envelope { Format::Envelope } else { Format::Plain },
+        expires_at: left.map(|left| public.broker.clock().now() + left),
+    }
+}
+
+/// The headers that keep proxies from holding events back.
+fn event_stream() -> HttpResponseBuilder {
+    let mut response = HttpResponse::Ok();
+    response
+        .insert_header((header::CONTENT_TYPE, EVENT_STREAM))
+        .insert_header((header::CACHE_CONTROL, "no-cache, no-transform"))
+        .insert_header(("x-accel-buffering", "no"));
+    response
+}
+
+/// Tells a caller to come back later. A native `EventSource` gives up for ever
+/// on any status but 200 (WHATWG HTML 9.2.3), so it gets a stream that ends.
+fn refuse(
+    reason: CloseReason,
+    request: &HttpRequest,
+    wanted: &SubscribeRequest,
+    public: &Public,
+) -> Result<HttpResponse, Problem> {
+    let (rejection, code, text) = match reason {
+        CloseReason::Drain => (RejectReason::Drain, Code::Draining, "this node is leaving"),
+        CloseReason::Limit => (
+            RejectReason::Limit,
+            Code::TooManyConnections,
+            "this connection carries as many streams as it may",
+        ),
+        _ => (
+            RejectReason::Overload,
+            Code::Overloaded,
+            "this node carries as many streams as it may",
+        ),
+    };
+    public.connections.rejected.of(rejection).inc();
+    let retry = if reason == CloseReason::Drain {
+        Duration::from_millis(rand::rng().random_range(200..2_000))
+    } else {
+        public.limits.overload_retry.mul_f64(rand::rng().random_range(0.5..1.5))
+    };
+    if !accepts_nothing_else(request.headers()) {
+        return Err(Problem::new(code, text).retry_after(retry));
+    }
+    let incoming = wanted.incoming.as_deref().unwrap_or_default();
+    let mut block = BytesMut::new();
+    blocks::write_close(reason, incoming.as_bytes(), Some(retry), &mut block);
+    let mut response = event_stream();
+    if request.version() < Version::HTTP_2 {
+        response.force_close();
+    }
+    Ok(response.body(block.freeze()))
+}
+
+/// Whether `text/event-stream` is acceptable (RFC 9110, 12.5.1).
+fn accepts_event_stream(headers: &HeaderMap) -> bool {
+    let mut ranges = media_ranges(headers).peekable();
+    ranges.peek().is_none()
+        || ranges.any(|range| matches!(&*range, "text/event-stream" | "text/*" | "*/*"))
+}
+
+/// Whether the caller takes `text/event-stream` and no other media type, as `EventSource` does.
+fn accepts_nothing_else(headers: &HeaderMap) -> bool {
+    let mut ranges = media_ranges(headers).peekable();
+    ranges.peek().is_some() && ranges.all(|range| range == "text/event-stream")
+}
+
+fn media_ranges(headers: &HeaderMap) -> impl Iterator<Item = String> {
+    headers
+        .get_all(header::ACCEPT)
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(|range| range.split(';').next().unwrap_or_default().trim().to_ascii_lowercase())
+        .filter(|range| !range.is_empty())
+}

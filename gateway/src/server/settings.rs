@@ -1,0 +1,162 @@
+//! What each component needs to know, out of the validated configuration.
+
+use std::time::Duration;
+
+use sluice_wire::keys::Keys;
+use sluice_wire::publish::Defaults;
+
+use crate::broker::embedded::EmbeddedSettings;
+use crate::broker::redis::{RedisSettings, Topology};
+use crate::broker::{BackendSettings, BrokerSettings};
+use crate::config::{BrokerMode, Config, Functions, Size};
+use crate::connection::StreamLimits;
+use crate::http::params::SubscribeLimits;
+use crate::http::peer::SocketOptions;
+use crate::http::routes::PublicLimits;
+use crate::hub::chain::ChainLimits;
+use crate::hub::node::NodeLimits;
+use crate::hub::ring::RingLimits;
+use crate::lifecycle::Drain;
+
+/// Descriptors kept for everything but streams: Redis, listeners, probes, files.
+const OTHER_DESCRIPTORS: usize = 256;
+/// Descriptors to count on where the system does not tell its limit.
+const USUAL_DESCRIPTORS: usize = 1_024;
+/// Bytes that one pull of a stream gives at most.
+const CHUNK_BYTES: usize = 64 * 1_024;
+
+pub(super) fn workers(config: &Config) -> usize {
+    match config.http.workers {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        workers => workers,
+    }
+}
+
+/// The limit of streams: as configured, or what the descriptors allow.
+pub(super) fn connections(config: &Config) -> usize {
+    match config.limits.connections {
+        0 => descriptors().saturating_sub(OTHER_DESCRIPTORS).max(1),
+        connections => connections,
+    }
+}
+
+fn descriptors() -> usize {
+    let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
+    limits
+        .lines()
+        .find_map(|line| line.strip_prefix("Max open files")?.split_whitespace().next()?.parse().ok())
+        .unwrap_or(USUAL_DESCRIPTORS)
+}
+
+pub(super) fn broker(config: &Config) -> Result<BrokerSettings, String> {
+    let limits = &config.limits;
+    let chain = ChainLimits {
+        buffer: limits.sync_buffer,
+        page: limits.backfill_page,
+        backfill: limits.backfill_events,
+        ..ChainLimits::default()
+    };
+    let backend = match config.broker.mode {
+        BrokerMode::Embedded => {
+            BackendSettings::Embedded(EmbeddedSettings { channels: limits.embedded_channels })
+        }
+        BrokerMode::Redis => BackendSettings::Redis(redis(config)?),
+    };
+    Ok(BrokerSettings {
+        node: NodeLimits {
+            chain,
+            backfills: limits.backfills,
+            linger: config.redis.linger,
+            audit_interval: config.redis.audit_interval,
+        },
+        events: events(config),
+        worker_queue: limits.worker_queue,
+        queue: limits.broker_queue,
+        new_heads_per_second: limits.new_heads_per_second,
+        backend,
+    })
+}
+
+fn events(config: &Config) -> Defaults {
+    Defaults {
+        maxlen: config.history.max_events,
+        ttl: config.history.ttl,
+        head_ttl: config.history.head_ttl,
+        idem_ttl: config.history.idem_ttl,
+        event_bytes: bytes(config.limits.event_bytes),
+        sharded: false,
+    }
+}
+
+fn redis(config: &Config) -> Result<RedisSettings, String> {
+    let redis = &config.redis;
+    let url = redis.url.as_ref().ok_or("redis.url is missing")?;
+    Ok(RedisSettings {
+        topology: Topology::standalone(url.expose())
+            .map_err(|error| format!("redis.url: {error}"))?,
+        keys: Keys::new(&redis.prefix).map_err(|error| format!("redis.prefix: {error}"))?,
+        pool: redis.pool_size,
+        connect_timeout: redis.connect_timeout,
+        response_timeout: redis.response_timeout,
+        probe_interval: redis.probe_interval,
+        probe_timeout: redis.probe_timeout,
+        backoff_min: redis.backoff_min,
+        backoff_max: redis.backoff_max,
+        install_functions: redis.functions == Functions::Auto,
+    })
+}
+
+pub(super) fn streams(config: &Config) -> StreamLimits {
+    let stream = &config.stream;
+    let limits = &config.limits;
+    StreamLimits {
+        node: node_name(),
+        ring: RingLimits { entries: limits.ring_events, bytes: bytes(limits.ring_bytes) },
+        ring_age: stream.slow_consumer_age * 2,
+        heartbeat: stream.heartbeat,
+        retry: stream.retry,
+        max_age: stream.max_age,
+        open_wait: stream.open_wait,
+        slow_consumer_age: stream.slow_consumer_age,
+        backfill_events: u32::try_from(limits.backfill_events).unwrap_or(u32::MAX),
+        chunk_bytes: CHUNK_BYTES,
+    }
+}
+
+/// The host's name: in Kubernetes the pod's.
+fn node_name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let name = name.trim();
+    let name = if name.is_empty() { "sluice" } else { name };
+    format!("{name}:{}", std::process::id())
+}
+
+pub(super) fn public(config: &Config) -> PublicLimits {
+    PublicLimits {
+        subscribe: SubscribeLimits {
+            channels: config.limits.channels_per_connection,
+            last: config.history.max_events,
+        },
+        event_bytes: bytes(config.limits.event_bytes),
+        body_bytes: bytes(config.http.body_bytes),
+        body_wait: config.http.head_timeout,
+        streams_per_connection: config.limits.streams_per_connection,
+        overload_retry: config.stream.overload_retry,
+    }
+}
+
+pub(super) fn sockets(config: &Config) -> SocketOptions {
+    SocketOptions {
+        send_buffer: bytes(config.stream.send_buffer),
+        user_timeout: config.stream.user_timeout,
+    }
+}
+
+pub(super) fn drain(config: &Config) -> Drain {
+    let lead: Duration = config.drain.readiness_lead;
+    Drain { lead, window: config.drain.deadline.saturating_sub(lead) }
+}
+
+fn bytes(size: Size) -> usize {
+    usize::try_from(size.get()).unwrap_or(usize::MAX)
+}
