@@ -87,6 +87,18 @@ impl Scene {
         Ok(told)
     }
 
+    /// Waits until Redis's clock has left the millisecond of the watcher's place. A new timeline that began
+    /// within it could reuse ids up to that place, and would rightly be told as a rollback.
+    async fn until_the_clock_is_past_the_watcher(&self) -> Result<()> {
+        let place = self.clients[0].log().last_event_id.clone();
+        let then: u64 = place.split('-').next().unwrap_or_default().parse()?;
+        wait::until(PATIENCE, "the clock goes on", async || {
+            let (seconds, micros): (u64, u64) = self.stage.redis.command(&["TIME"]).await?;
+            Ok((seconds * 1000 + micros / 1000 > then).then_some(()))
+        })
+        .await
+    }
+
     /// Nothing is published: the watcher has to be told the reset all the same.
     async fn watcher_is_told_in_silence(&self) -> Result<()> {
         let watcher = &self.clients[0];
@@ -205,6 +217,7 @@ async fn a_deleted_head_is_told_though_events_go_on_at_once() {
             scene.stage.redis.command::<u64>(&["DEL", &head]).await? == 1,
             "there was no head"
         );
+        scene.until_the_clock_is_past_the_watcher().await?;
         scene
             .stage
             .publisher
