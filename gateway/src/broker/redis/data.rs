@@ -9,7 +9,7 @@ use redis::{AsyncConnectionConfig, Pipeline, RedisError, RedisResult, Value};
 use sluice_wire::channel::Channel;
 use sluice_wire::keys::Keys;
 use sluice_wire::position::Position;
-use sluice_wire::publish::{self, Defaults, Refusal, parse_reply};
+use sluice_wire::publish::{self, Defaults, Publish, Refusal, parse_reply};
 
 use super::RedisSettings;
 use super::parse;
@@ -158,7 +158,9 @@ impl DataLink {
             return Err(DataError::TooManyNewHeads);
         }
         let keys = [self.keys.stream(&query.channel), self.keys.head(&query.channel)];
-        let reply = self.eval(&self.ensure_head, &keys, &[]).await?;
+        let tag = format!("{:08x}", rand::random::<u32>());
+        let args = [b"tag".to_vec(), tag.into_bytes()];
+        let reply = self.eval(&self.ensure_head, &keys, &args).await?;
         parse_reply(&reply).map_err(|_| DataError::Reply("ensure_head"))?;
         let mut pipeline = Pipeline::new();
         self.add_query(query, &mut pipeline);
@@ -284,7 +286,8 @@ impl DataLink {
         &self,
         publication: &Publication,
     ) -> Result<Position, PublishError> {
-        let publish = publication.as_publish();
+        let tag = Some(rand::random());
+        let publish = Publish { tag, ..publication.as_publish() };
         publish.check(self.events.event_bytes)?;
         let keys = publish.keys(&self.keys);
         let args = publish.args();
@@ -322,7 +325,7 @@ impl DataLink {
 
     /// Loads the function library where it is absent or older. True when it did.
     pub(super) async fn install_library(&self) -> Result<bool, DataError> {
-        let mut version = redis::cmd("FCALL");
+        let mut version = redis::cmd("FCALL_RO");
         version.arg(publish::FUNCTION_VERSION).arg(0);
         let found: Result<i64, DataError> =
             self.run(async |connection| version.query_async(connection).await).await;

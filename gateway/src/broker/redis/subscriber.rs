@@ -202,7 +202,8 @@ impl Subscriber {
                 }
                 PushKind::Message | PushKind::SMessage => message(info.data, &probe),
                 PushKind::Subscribe | PushKind::SSubscribe => {
-                    topic(info.data).and_then(|topic| wishes.confirm(topic))
+                    let topic = topic(info.data).filter(|topic| *topic != probe);
+                    topic.and_then(|topic| wishes.confirm(topic))
                 }
                 PushKind::Unsubscribe | PushKind::SUnsubscribe => {
                     topic(info.data).and_then(|topic| wishes.unconfirm(&topic))
