@@ -235,10 +235,19 @@ impl Client {
         self.stalled.send_replace(stalled);
     }
 
-    /// Whether every channel's place is known: its `sluice.open` has come.
+    /// Whether its present stream has begun with `sluice.open` and the place of every channel is known.
     pub fn opened(&self) -> bool {
         let log = self.log();
-        log.channels
+        let mut stream = log
+            .seen
+            .iter()
+            .rev()
+            .take_while(|(_, seen)| seen.asked().is_none());
+        stream.any(|(_, seen)| {
+            seen.block()
+                .is_some_and(|block| block.event == "sluice.open")
+        }) && log
+            .channels
             .iter()
             .all(|channel| log.place(channel).is_some())
     }

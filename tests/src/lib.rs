@@ -1,5 +1,8 @@
 //! The harness of Sluice's scenarios: real redis-servers, real gateway processes, a fault proxy and an SSE
 //! client written apart from the product. It shares with the product only the publish script and its keys.
+//!
+//! Build the gateway before the tests: they run `sluice-gateway` from the target folder they stand in, or what
+//! `SLUICE_GATEWAY_BIN` names.
 
 pub mod checker;
 pub mod client;

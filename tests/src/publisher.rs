@@ -27,6 +27,8 @@ use crate::{
 
 /// How long a call is repeated before its outcome is left unknown.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Events kept per channel: more than any scenario publishes, so that history ends only where one trims it.
+const HISTORY: u32 = 10_000;
 const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(50);
 
 /// A stream entry as `XRANGE` gives it.
@@ -49,9 +51,12 @@ struct Inner {
 }
 
 impl Publisher {
-    /// A publisher to `redis` with the script as shipped.
+    /// A publisher to `redis` with the script as shipped, but for a longer history.
     pub fn new(redis: &RedisServer) -> Result<Publisher> {
-        let script = publish::script(&Defaults::default());
+        let script = publish::script(&Defaults {
+            maxlen: HISTORY,
+            ..Defaults::default()
+        });
         let inner = Inner {
             url: redis.url(),
             sha: publish::sha1_hex(&script),
