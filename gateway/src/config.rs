@@ -1,7 +1,8 @@
 //! Settings: embedded defaults, then the file, the environment and the flags, validated into [`Config`] before
 //! anything starts. The only reader of the process environment; no other module may look there.
 
-pub(crate) mod checks;
+mod checks;
+mod forms;
 mod kinds;
 mod layers;
 pub(crate) mod origin;

@@ -28,7 +28,10 @@ impl Admission {
     /// Room for so many streams.
     #[must_use]
     pub fn new(limit: usize) -> Admission {
-        Admission { open: Arc::default(), limit }
+        Admission {
+            open: Arc::default(),
+            limit,
+        }
     }
 
     /// Takes a place, if there is one.

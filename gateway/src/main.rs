@@ -4,7 +4,9 @@ use std::net::{SocketAddr, TcpListener};
 use std::process::ExitCode;
 
 use clap::Parser;
-use sluice_gateway::config::{Args, Config, ConfigError, LogConfig, LogFormat, process_environment};
+use sluice_gateway::config::{
+    Args, Config, ConfigError, LogConfig, LogFormat, process_environment,
+};
 use sluice_gateway::server::{self, Listeners};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -57,11 +59,11 @@ fn start(config: Config) -> anyhow::Result<()> {
         admin: bind(config.admin.bind, "admin.bind")?,
     };
     let system = actix_web::rt::System::new();
-    Ok(system.block_on(async {
+    system.block_on(async {
         let shutdown = termination()?;
         server::run(config, listeners, shutdown).await?;
-        anyhow::Ok(())
-    })?)
+        Ok(())
+    })
 }
 
 fn bind(address: SocketAddr, key: &str) -> anyhow::Result<TcpListener> {
@@ -83,7 +85,9 @@ fn termination() -> std::io::Result<impl Future<Output = ()>> {
 
 fn log(config: &LogConfig) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(&config.filter)?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
     match config.format {
         LogFormat::Human => builder.init(),
         LogFormat::Json => builder.json().init(),

@@ -3,6 +3,8 @@
 
 use std::fmt;
 
+use sluice_wire::event::FrameError;
+
 /// A closed set of label values for one metric label.
 pub trait Label: Copy + fmt::Display + 'static {
     /// Every value, in the order of [`Label::index`].
@@ -163,6 +165,17 @@ labels! {
     }
 }
 
+impl From<&FrameError> for DropReason {
+    fn from(error: &FrameError) -> DropReason {
+        match error {
+            FrameError::Malformed(_) => DropReason::Malformed,
+            FrameError::Version => DropReason::Version,
+            FrameError::NotUtf8 => DropReason::NotUtf8,
+            FrameError::TooLarge { .. } => DropReason::TooLarge,
+        }
+    }
+}
+
 labels! {
     /// Why a request for a stream was turned away.
     RejectReason {
@@ -261,5 +274,18 @@ mod tests {
         check::<ReplayOutcome>();
         check::<PublishOutcome>();
         check::<AuthCode>();
+    }
+
+    #[test]
+    fn frame_errors_keep_their_label() {
+        let errors = [
+            FrameError::Malformed("x"),
+            FrameError::Version,
+            FrameError::NotUtf8,
+            FrameError::TooLarge { bytes: 2, limit: 1 },
+        ];
+        for error in &errors {
+            assert_eq!(DropReason::from(error).as_label(), error.as_label());
+        }
     }
 }

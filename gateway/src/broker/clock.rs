@@ -17,7 +17,10 @@ impl Clock {
     /// A clock that starts now and trusts this machine.
     #[must_use]
     pub fn start() -> Clock {
-        Clock { started: Instant::now(), offset: Arc::default() }
+        Clock {
+            started: Instant::now(),
+            offset: Arc::default(),
+        }
     }
 
     /// Time since the start.
@@ -37,11 +40,14 @@ impl Clock {
         let half = u64::try_from(round_trip.as_millis() / 2).unwrap_or(0);
         let ours = local_wall().saturating_sub(half);
         let offset = i128::from(theirs) - i128::from(ours);
-        self.offset.store(i64::try_from(offset).unwrap_or(0), Ordering::Relaxed);
+        self.offset
+            .store(i64::try_from(offset).unwrap_or(0), Ordering::Relaxed);
     }
 }
 
 fn local_wall() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

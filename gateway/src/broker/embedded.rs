@@ -72,7 +72,8 @@ impl Embedded {
             && self.wanted.contains(&publication.channel)
         {
             let channel = publication.channel.clone();
-            self.pushes.push_back(Push::Ready(channel, Message::Event(event)));
+            self.pushes
+                .push_back(Push::Ready(channel, Message::Event(event)));
         }
         Ok(position)
     }
@@ -95,14 +96,26 @@ impl Embedded {
             Range::Last(count) => log.last_n(count as usize).cloned().collect(),
             Range::Exactly(place) => log.at(place.id()).cloned().into_iter().collect(),
         };
-        let oldest = log.first().map(|event| Oldest { position: event.position, prev: event.prev });
+        let oldest = log.first().map(|event| Oldest {
+            position: event.position,
+            prev: event.prev,
+        });
         let context = query.confirm.then_some(Context { oldest });
-        Some(Reading { head, head_is_new, entries, context })
+        Some(Reading {
+            head,
+            head_is_new,
+            entries,
+            context,
+        })
     }
 
     pub(super) fn head(&mut self, channel: &Channel, now: u64) -> Option<Position> {
         let defaults = self.defaults;
-        Some(self.logs.get_mut(channel)?.ensure_head(SystemMillis(now), rand::random(), &defaults))
+        Some(
+            self.logs
+                .get_mut(channel)?
+                .ensure_head(SystemMillis(now), rand::random(), &defaults),
+        )
     }
 
     fn log(&mut self, channel: &Channel, now: u64) -> Option<&mut Log> {

@@ -86,7 +86,10 @@ enum Push {
     Unconfirmed(Channel),
     Disconnected,
     /// A message on a topic, not read yet.
-    Raw { topic: Vec<u8>, payload: Bytes },
+    Raw {
+        topic: Vec<u8>,
+        payload: Bytes,
+    },
     /// A message of the embedded broker.
     Ready(Channel, Message),
 }
@@ -121,7 +124,9 @@ impl Broker {
     pub async fn publish(&self, publication: Publication) -> Result<Position, PublishError> {
         let (reply, answer) = oneshot::channel();
         let command = Command::Publish(publication, reply);
-        self.commands.try_send(command).map_err(|_| PublishError::Unavailable)?;
+        self.commands
+            .try_send(command)
+            .map_err(|_| PublishError::Unavailable)?;
         answer.await.unwrap_or(Err(PublishError::Unknown))
     }
 

@@ -115,7 +115,8 @@ impl World for Outside {
     fn subscribe(&mut self, channel: &Channel) {
         match &mut self.backend {
             Backend::Redis(redis) => {
-                self.topics.insert(redis.topic(channel).into_bytes(), channel.clone());
+                self.topics
+                    .insert(redis.topic(channel).into_bytes(), channel.clone());
                 redis.want(channel);
             }
             Backend::Embedded(embedded) => embedded.want(channel),

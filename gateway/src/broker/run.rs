@@ -58,22 +58,37 @@ pub fn start(
         .unzip();
     let (stop, stopped) = watch::channel(false);
     let (ready, started) = std::sync::mpsc::sync_channel(1);
-    let broker = Broker { commands, connected: is_connected, clock: clock.clone() };
+    let broker = Broker {
+        commands,
+        connected: is_connected,
+        clock: clock.clone(),
+    };
     let metrics = (metrics.hub.clone(), metrics.broker.clone());
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let thread = std::thread::Builder::new().name("sluice-broker".into()).spawn(move || {
-        let _guard = runtime.enter();
-        match Loop::new(&settings, (queues, asked), metrics, connected, clock) {
-            Ok((turn, subscriber)) => {
-                drop(ready.send(Ok(())));
-                runtime.block_on(turn.run(subscriber, stopped));
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let thread = std::thread::Builder::new()
+        .name("sluice-broker".into())
+        .spawn(move || {
+            let _guard = runtime.enter();
+            match Loop::new(&settings, (queues, asked), metrics, connected, clock) {
+                Ok((turn, subscriber)) => {
+                    drop(ready.send(Ok(())));
+                    runtime.block_on(turn.run(subscriber, stopped));
+                }
+                Err(error) => drop(ready.send(Err(error))),
             }
-            Err(error) => drop(ready.send(Err(error))),
-        }
-        runtime.shutdown_timeout(END_WAIT);
-    })?;
+            runtime.shutdown_timeout(END_WAIT);
+        })?;
     match started.recv() {
-        Ok(Ok(())) => Ok((broker, ports, BrokerThread { stop, thread: Some(thread) })),
+        Ok(Ok(())) => Ok((
+            broker,
+            ports,
+            BrokerThread {
+                stop,
+                thread: Some(thread),
+            },
+        )),
         Ok(Err(error)) => Err(error.into()),
         Err(_) => Err(std::io::Error::other("it ended at once").into()),
     }
@@ -100,7 +115,10 @@ struct Loop {
     _connected: Option<watch::Sender<bool>>,
 }
 
-type Queues = (Vec<mpsc::Sender<crate::hub::exchange::ToWorker>>, mpsc::Receiver<Command>);
+type Queues = (
+    Vec<mpsc::Sender<crate::hub::exchange::ToWorker>>,
+    mpsc::Receiver<Command>,
+);
 type LoopMetrics = (crate::metrics::HubMetrics, crate::metrics::BrokerMetrics);
 
 impl Loop {
@@ -119,7 +137,11 @@ impl Loop {
                 (Backend::Embedded(Box::new(embedded)), None, Some(connected))
             }
             BackendSettings::Redis(redis) => {
-                let outlets = Outlets { pushes: sender, connected, metrics: metrics.1.clone() };
+                let outlets = Outlets {
+                    pushes: sender,
+                    connected,
+                    metrics: metrics.1.clone(),
+                };
                 let (redis, subscriber) =
                     Redis::new(redis, settings, settings.events, clock.clone(), outlets)?;
                 (Backend::Redis(redis), Some(subscriber), None)
@@ -204,7 +226,11 @@ impl Loop {
             }
             Push::Raw { topic, payload } => {
                 let Some(channel) = self.outside.channel_of(&topic) else {
-                    self.outside.hub.dropped.of(DropReason::UnknownChannel).inc();
+                    self.outside
+                        .hub
+                        .dropped
+                        .of(DropReason::UnknownChannel)
+                        .inc();
                     return;
                 };
                 let ephemeral = !payload.starts_with(b"sluice/");
@@ -231,7 +257,8 @@ impl Loop {
             Done::Heads(heads) => self.node.audited(heads, &mut self.outside, now),
             Done::Reads(reads) => {
                 for (id, channel, reading) in reads {
-                    self.node.read(id, &channel, reading, &mut self.outside, now);
+                    self.node
+                        .read(id, &channel, reading, &mut self.outside, now);
                 }
             }
         }
@@ -243,10 +270,14 @@ impl Loop {
             && redis.has_overflowed()
         {
             self.outside.hub.dropped.of(DropReason::Overflow).inc();
-            self.node.doubt_all(SyncCause::Overflow, &mut self.outside, now);
+            self.node
+                .doubt_all(SyncCause::Overflow, &mut self.outside, now);
         }
         self.node.tick(&mut self.outside, now);
-        self.outside.hub.channels.set(i64::try_from(self.node.channels()).unwrap_or(i64::MAX));
+        self.outside
+            .hub
+            .channels
+            .set(i64::try_from(self.node.channels()).unwrap_or(i64::MAX));
     }
 
     fn hear_embedded(&mut self) {

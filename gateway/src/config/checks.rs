@@ -275,7 +275,12 @@ fn history(history: &HistoryConfig, found: &mut Findings) {
 fn stream(stream: &StreamConfig, found: &mut Findings) {
     found.within("stream.heartbeat", &stream.heartbeat, ms(100), minutes(5));
     found.within("stream.retry", &stream.retry, ms(100), minutes(5));
-    found.within("stream.overload_retry", &stream.overload_retry, ms(100), minutes(60));
+    found.within(
+        "stream.overload_retry",
+        &stream.overload_retry,
+        ms(100),
+        minutes(60),
+    );
     found.within("stream.max_age", &stream.max_age, secs(1), days(7));
     found.within("stream.open_wait", &stream.open_wait, ms(10), secs(30));
     found.within(

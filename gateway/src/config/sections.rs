@@ -6,9 +6,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::kinds::{
-    RedisUrl, Secret, Size, choice, duration, list, off_or_duration, optional, text,
-};
+use super::forms::{duration, list, off_or_duration, optional, text};
+use super::kinds::{RedisUrl, Secret, Size, choice};
 
 /// `[http]`: the public listener.
 #[derive(Clone, Debug, Deserialize, Serialize)]

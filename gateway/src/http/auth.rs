@@ -10,6 +10,7 @@ use jsonwebtoken::{Algorithm, DecodingKey, Header, Validation};
 use serde::Deserialize;
 use sluice_wire::channel::Channel;
 
+use super::patterns::Patterns;
 use super::problem::{Code, Problem};
 use crate::config::{AuthConfig, AuthMode, JwtAlgorithm, JwtConfig, Secret};
 use crate::reasons::AuthCode;
@@ -18,8 +19,6 @@ use crate::reasons::AuthCode;
 pub const TOKEN_MAX_BYTES: usize = 8 * 1024;
 /// Longest subject, in bytes.
 pub const SUBJECT_MAX_BYTES: usize = 256;
-/// Most patterns for reading, and most for publishing.
-pub const PATTERNS_MAX: usize = 128;
 
 /// Verifies callers. Built once; cheap to share.
 pub struct Authenticator {
@@ -234,8 +233,9 @@ impl Verifier {
             .ok_or(AuthError::Invalid("the claim `exp` is out of range"))?;
         let scopes = claims.sluice;
         Ok(Grant {
-            subscribe: Patterns::parse(&scopes.subscribe, &claims.sub)?,
-            publish: Patterns::parse(&scopes.publish, &claims.sub)?,
+            subscribe: Patterns::parse(&scopes.subscribe, &claims.sub)
+                .map_err(AuthError::Invalid)?,
+            publish: Patterns::parse(&scopes.publish, &claims.sub).map_err(AuthError::Invalid)?,
             subject: Some(claims.sub),
             expires_at: Some(expires_at),
         })
@@ -319,76 +319,6 @@ impl Grant {
             channel: channel.clone(),
         })
     }
-}
-
-/// Channel patterns of a token, such as `orders.*`, `user.{sub}` or `public.**`.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Patterns(Vec<Vec<Segment>>);
-
-#[derive(Clone, Debug, Eq, PartialEq)]
-enum Segment {
-    /// Exactly this segment. A subject with dots in it equals no segment, so it can never widen a pattern.
-    Literal(String),
-    /// `*`: any one segment.
-    One,
-    /// `**`, only at the end: one or more segments.
-    Rest,
-}
-
-impl Patterns {
-    /// Every channel.
-    pub fn all() -> Patterns {
-        Patterns(vec![vec![Segment::Rest]])
-    }
-
-    /// Parses patterns; `{sub}` stands for the subject, as one literal segment.
-    fn parse(texts: &[String], subject: &str) -> Result<Patterns, AuthError> {
-        if texts.len() > PATTERNS_MAX {
-            return Err(AuthError::Invalid(
-                "the token has more than 128 channel patterns",
-            ));
-        }
-        texts.iter().map(|text| pattern(text, subject)).collect::<Option<Vec<_>>>().map(Patterns).ok_or(
-            AuthError::Invalid(
-                "a channel pattern is malformed: segments are names, `*`, `{sub}`, or a last `**`, joined by dots",
-            ),
-        )
-    }
-
-    fn allow(&self, channel: &Channel) -> bool {
-        self.0
-            .iter()
-            .any(|pattern| matches(pattern, channel.as_str()))
-    }
-}
-
-fn pattern(text: &str, subject: &str) -> Option<Vec<Segment>> {
-    let parts: Vec<&str> = text.split('.').collect();
-    let last = parts.len() - 1;
-    let segment = |(index, part): (usize, &&str)| match *part {
-        "*" => Some(Segment::One),
-        "**" => (index == last).then_some(Segment::Rest),
-        "{sub}" => Some(Segment::Literal(subject.to_owned())),
-        // The channel grammar has neither `*` nor braces, so half a wildcard is refused here.
-        name => (Channel::parse(name).is_ok()).then(|| Segment::Literal(name.to_owned())),
-    };
-    parts.iter().enumerate().map(segment).collect()
-}
-
-fn matches(pattern: &[Segment], channel: &str) -> bool {
-    let mut names = channel.split('.');
-    for segment in pattern {
-        let Some(name) = names.next() else {
-            return false;
-        };
-        match segment {
-            Segment::Literal(literal) if literal == name => {}
-            Segment::Literal(_) => return false,
-            Segment::One => {}
-            Segment::Rest => return true,
-        }
-    }
-    names.next().is_none()
 }
 
 #[cfg(test)]

@@ -30,3 +30,60 @@ pub async fn read(payload: web::Payload, limit: usize, wait: Duration) -> Result
         )),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use actix_web::FromRequest as _;
+    use actix_web::dev::Payload;
+    use actix_web::error::PayloadError;
+    use actix_web::test::TestRequest;
+    use futures_util::stream::{self, Stream, StreamExt as _};
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(30);
+
+    async fn read_stream(
+        body: impl Stream<Item = Result<Bytes, PayloadError>> + 'static,
+        wait: Duration,
+    ) -> Result<Bytes, Problem> {
+        let request = TestRequest::default().to_http_request();
+        let mut payload = Payload::Stream {
+            payload: body.boxed_local(),
+        };
+        let payload = web::Payload::from_request(&request, &mut payload);
+        read(payload.await.expect("always given"), 4, wait).await
+    }
+
+    fn pieces(texts: &[&'static str]) -> impl Stream<Item = Result<Bytes, PayloadError>> + use<> {
+        let pieces: Vec<_> = texts
+            .iter()
+            .map(|text| Ok(Bytes::from_static(text.as_bytes())))
+            .collect();
+        stream::iter(pieces)
+    }
+
+    #[actix_web::test]
+    async fn a_body_is_read_up_to_its_limit() {
+        let whole = read_stream(pieces(&["ab", "cd"]), LONG)
+            .await
+            .expect("fits");
+        assert_eq!(whole, "abcd");
+        let problem = read_stream(pieces(&["ab", "cde"]), LONG)
+            .await
+            .expect_err("over");
+        assert_eq!(problem.code(), Code::BodyTooLarge);
+    }
+
+    #[actix_web::test]
+    async fn a_body_that_never_ends_or_breaks_off_is_refused() {
+        let endless = pieces(&["ab"]).chain(stream::pending());
+        let problem = read_stream(endless, Duration::from_millis(1))
+            .await
+            .expect_err("slow");
+        assert_eq!(problem.code(), Code::BodyTimeout);
+        let broken = pieces(&["ab"]).chain(stream::iter([Err(PayloadError::Incomplete(None))]));
+        let problem = read_stream(broken, LONG).await.expect_err("broken");
+        assert_eq!(problem.code(), Code::BadBody);
+    }
+}

@@ -5,6 +5,7 @@ pub mod body;
 pub mod cors;
 pub mod page;
 pub mod params;
+pub mod patterns;
 pub mod peer;
 pub mod probes;
 pub mod problem;

@@ -10,7 +10,7 @@ const NONCE_MARK: &str = "NONCE";
 pub async fn page() -> HttpResponse {
     let nonce = format!("{:032x}", rand::random::<u128>());
     let policy = format!(
-        "default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; connect-src 'self'; \
+        "default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; connect-src 'self'; img-src data:; \
          base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     );
     HttpResponse::Ok()

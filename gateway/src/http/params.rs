@@ -48,7 +48,7 @@ struct Given {
 
 /// A number in JSON, a text in a query.
 #[derive(Debug, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "`last` is a number of events, such as 10")]
 enum Number {
     Number(u64),
     Text(String),

@@ -48,11 +48,16 @@ pub struct Peer {
 
 /// Prepares an accepted connection: to be called for each, with its data.
 pub fn accept(io: &dyn Any, data: &mut Extensions, options: SocketOptions) {
-    let Some(stream) = io.downcast_ref::<TcpStream>() else { return };
+    let Some(stream) = io.downcast_ref::<TcpStream>() else {
+        return;
+    };
     if let Err(error) = set_options(stream, options) {
         tracing::debug!(%error, "a socket option was refused");
     }
-    data.insert(PeerToken { streams: Rc::default(), socket: stream.as_raw_fd() });
+    data.insert(PeerToken {
+        streams: Rc::default(),
+        socket: stream.as_raw_fd(),
+    });
 }
 
 fn set_options(stream: &TcpStream, options: SocketOptions) -> std::io::Result<()> {
@@ -86,13 +91,22 @@ impl PeerStreams {
     /// Wakes a stream's body when the connection goes away.
     pub fn wake_when_gone(&self, key: usize, waker: &Waker) {
         let mut wakers = self.wakers.borrow_mut();
-        wakers.entry(key).and_modify(|old| old.clone_from(waker)).or_insert_with(|| waker.clone());
+        wakers
+            .entry(key)
+            .and_modify(|old| old.clone_from(waker))
+            .or_insert_with(|| waker.clone());
     }
 
-    /// Lets a stream go.
+    /// Lets a stream's waker go.
     pub fn forget(&self, key: usize) {
-        self.open.set(self.open.get().saturating_sub(1));
         self.wakers.borrow_mut().remove(&key);
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        let open = &self.streams.open;
+        open.set(open.get().saturating_sub(1));
     }
 }
 
@@ -102,25 +116,33 @@ impl Peer {
     #[must_use]
     pub fn of(request: &HttpRequest, limit: usize) -> Option<Peer> {
         let token = request.conn_data::<PeerToken>();
-        let streams = token.map(|token| Rc::clone(&token.streams)).unwrap_or_default();
+        let streams = token
+            .map(|token| Rc::clone(&token.streams))
+            .unwrap_or_default();
         if streams.open.get() >= limit {
             return None;
         }
         streams.open.set(streams.open.get() + 1);
         let alone = request.version() != Version::HTTP_2;
-        Some(Peer { streams, socket: token.filter(|_| alone).map(|token| token.socket) })
+        Some(Peer {
+            streams,
+            socket: token.filter(|_| alone).map(|token| token.socket),
+        })
     }
 
-    /// The connection's streams.
+    /// The connection's streams, where one of them can outlive it: HTTP/2. An
+    /// HTTP/1.1 body is dropped with its connection.
     #[must_use]
-    pub fn streams(&self) -> Rc<PeerStreams> {
-        Rc::clone(&self.streams)
+    pub fn shared(&self) -> Option<Rc<PeerStreams>> {
+        self.socket.is_none().then(|| Rc::clone(&self.streams))
     }
 
     /// Cuts the connection of a client that has stopped reading, so that its
     /// dispatcher, which waits for room in the socket, ends.
     pub fn cut(&self) {
-        let Some(socket) = self.socket.filter(|_| !self.streams.has_gone()) else { return };
+        let Some(socket) = self.socket.filter(|_| !self.streams.has_gone()) else {
+            return;
+        };
         #[allow(
             unsafe_code,
             reason = "actix-web lends its socket to `on_connect` only. An HTTP/1.1 body, and so this \

@@ -32,7 +32,10 @@ pub async fn post(
         published.of(PublishOutcome::Forbidden).inc();
         Problem::from(error)
     };
-    let grant = public.authenticator.authenticate(request.headers()).map_err(forbid)?;
+    let grant = public
+        .authenticator
+        .authenticate(request.headers())
+        .map_err(forbid)?;
     grant.check(Action::Publish, &channel).map_err(forbid)?;
     let headers = request.headers();
     let event_type = text(headers, "Sluice-Event")?;
@@ -42,8 +45,13 @@ pub async fn post(
         .await
         .inspect_err(|_| published.of(PublishOutcome::Refused).inc())?;
     let traceparent = text(headers, "traceparent")?.filter(|text| is_traceparent(text));
-    let publication =
-        Publication { channel: channel.clone(), event_type, event_id, traceparent, data };
+    let publication = Publication {
+        channel: channel.clone(),
+        event_type,
+        event_id,
+        traceparent,
+        data,
+    };
     match public.broker.publish(publication).await {
         Ok(position) => {
             published.of(PublishOutcome::Accepted).inc();
@@ -68,7 +76,8 @@ fn problem(error: PublishError) -> Problem {
     match error {
         PublishError::Refused(refusal) => refusal.into(),
         PublishError::Unavailable | PublishError::Unknown => {
-            let detail = format!("{error}; try again, with an Idempotency-Key so that it cannot be doubled");
+            let detail =
+                format!("{error}; try again, with an Idempotency-Key so that it cannot be doubled");
             Problem::new(Code::BrokerUnavailable, detail)
                 .retry_after(std::time::Duration::from_secs(1))
         }
@@ -76,7 +85,9 @@ fn problem(error: PublishError) -> Problem {
 }
 
 fn text(headers: &HeaderMap, name: &str) -> Result<Option<String>, Problem> {
-    let Some(value) = headers.get(name) else { return Ok(None) };
+    let Some(value) = headers.get(name) else {
+        return Ok(None);
+    };
     match std::str::from_utf8(value.as_bytes()) {
         Ok(text) => Ok(Some(text.to_owned())),
         Err(_) => {

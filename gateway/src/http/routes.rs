@@ -43,7 +43,9 @@ pub fn add(app: &mut web::ServiceConfig, page: bool) {
         web::resource("/v1/events")
             .route(web::get().to(subscribe::get))
             .route(web::post().to(subscribe::post))
-            .default_service(web::to(|| async { problem::method_not_allowed("GET, POST") })),
+            .default_service(web::to(|| async {
+                problem::method_not_allowed("GET, POST")
+            })),
     );
     app.service(
         web::resource("/v1/channels/{channel}/events")

@@ -84,8 +84,12 @@ impl LocalStreams {
             seats: Cell::new(0),
         }));
         let feed = streams.clone().feed(port, drain);
-        // It lives as long as its thread; nobody waits for it.
-        drop(actix_web::rt::spawn(feed));
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "it ends with its thread, or with the broker"
+        )]
+        let feeding = actix_web::rt::spawn(feed);
+        drop(feeding);
         streams
     }
 
@@ -93,16 +97,20 @@ impl LocalStreams {
     #[must_use]
     pub fn open(&self, opening: &Opening, peer: Peer) -> Option<StreamBody> {
         let permit = self.0.admission.admit()?;
-        let owner = peer.streams();
+        let shared = peer.shared();
         let transport = BodyTransport { waker: None, peer };
-        let key = self.0.worker.borrow_mut().open(opening, transport, self.0.broker.clock().now());
+        let key = self
+            .0
+            .worker
+            .borrow_mut()
+            .open(opening, transport, self.0.broker.clock().now());
         self.0.metrics.opened.inc();
         self.0.metrics.open.inc();
         self.send_questions();
         Some(StreamBody {
             streams: self.clone(),
             key,
-            owner,
+            shared,
             empty_polls: 0,
             counted_since: Instant::now(),
             _permit: permit,
@@ -181,10 +189,14 @@ impl LocalStreams {
                 metrics.latency_clamped.inc();
             }
             let millis = u32::try_from(latency.max(0)).unwrap_or(u32::MAX);
-            metrics.delivery_latency_seconds.observe(f64::from(millis) / 1_000.0);
+            metrics
+                .delivery_latency_seconds
+                .observe(f64::from(millis) / 1_000.0);
             metrics.delivered.inc();
         }
-        metrics.delivered.inc_by(std::mem::take(&mut tally.ephemerals));
+        metrics
+            .delivered
+            .inc_by(std::mem::take(&mut tally.ephemerals));
         let replayed = std::mem::take(&mut tally.replayed);
         metrics.delivered.inc_by(replayed);
         self.0.hub.replay_events.inc_by(replayed);
@@ -194,14 +206,29 @@ impl LocalStreams {
         }
         let unlinked = std::mem::take(&mut tally.unlinked);
         if unlinked > 0 {
-            tracing::error!(unlinked, "frames did not link to their reader's place; it asks again");
+            tracing::error!(
+                unlinked,
+                "frames did not link to their reader's place; it asks again"
+            );
         }
     }
 
     fn close(&self, key: usize) {
-        let ended = self.0.worker.borrow_mut().remove(key, self.0.broker.clock().now());
+        let ended = self
+            .0
+            .worker
+            .borrow_mut()
+            .remove(key, self.0.broker.clock().now());
         self.send_questions();
-        let Some(Ended { reason, duration, events, bytes }) = ended else { return };
+        let Some(Ended {
+            reason,
+            duration,
+            events,
+            bytes,
+        }) = ended
+        else {
+            return;
+        };
         let metrics = &self.0.metrics;
         metrics.open.dec();
         metrics.closed.of(reason).inc();
@@ -216,7 +243,8 @@ impl LocalStreams {
 pub struct StreamBody {
     streams: LocalStreams,
     key: usize,
-    owner: Rc<PeerStreams>,
+    /// Set for HTTP/2, whose streams do not notice that their connection is gone.
+    shared: Option<Rc<PeerStreams>>,
     empty_polls: u32,
     counted_since: Instant,
     _permit: Permit,
@@ -250,7 +278,7 @@ impl MessageBody for StreamBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Bytes, BusyClient>>> {
         let body = self.get_mut();
-        if body.owner.has_gone() {
+        if body.shared.as_ref().is_some_and(|shared| shared.has_gone()) {
             return Poll::Ready(None);
         }
         match body.streams.pull(body.key, context) {
@@ -258,7 +286,9 @@ impl MessageBody for StreamBody {
             Pull::End => Poll::Ready(None),
             Pull::Pending if body.is_spinning() => Poll::Ready(Some(Err(BusyClient))),
             Pull::Pending => {
-                body.owner.wake_when_gone(body.key, context.waker());
+                if let Some(shared) = &body.shared {
+                    shared.wake_when_gone(body.key, context.waker());
+                }
                 Poll::Pending
             }
         }
@@ -267,7 +297,9 @@ impl MessageBody for StreamBody {
 
 impl Drop for StreamBody {
     fn drop(&mut self) {
-        self.owner.forget(self.key);
+        if let Some(shared) = &self.shared {
+            shared.forget(self.key);
+        }
         self.streams.close(self.key);
     }
 }

@@ -86,29 +86,37 @@ fn subscribe(
         rejected.of(RejectReason::Forbidden).inc();
     })?;
     if public.health.phase() == Phase::Draining {
-        return refuse(CloseReason::Drain, request, &wanted, public);
+        return refuse(Refusal::Drain, request, &wanted, public);
     }
     let Some(peer) = Peer::of(request, public.limits.streams_per_connection) else {
-        return refuse(CloseReason::Limit, request, &wanted, public);
+        return refuse(Refusal::Limit, request, &wanted, public);
     };
     match streams.open(&opening(&wanted, &grant, public), peer) {
         Some(body) => Ok(event_stream().body(body)),
-        None => refuse(CloseReason::Overload, request, &wanted, public),
+        None => refuse(Refusal::Overload, request, &wanted, public),
     }
 }
 
 fn allow(grant: &Grant, wanted: &SubscribeRequest) -> Result<(), AuthError> {
-    wanted.channels.iter().try_for_each(|channel| grant.check(Action::Subscribe, channel))
+    wanted
+        .channels
+        .iter()
+        .try_for_each(|channel| grant.check(Action::Subscribe, channel))
 }
 
 fn opening(wanted: &SubscribeRequest, grant: &Grant, public: &Public) -> Opening {
-    let left = grant
-        .expires_at
-        .map(|at| at.duration_since(SystemTime::now()).unwrap_or(Duration::ZERO));
+    let left = grant.expires_at.map(|at| {
+        at.duration_since(SystemTime::now())
+            .unwrap_or(Duration::ZERO)
+    });
     Opening {
         channels: wanted.channels.clone(),
         start: wanted.start.clone(),
-        format: if wanted.envelope { Format::Envelope } else { Format::Plain },
+        format: if wanted.envelope {
+            Format::Envelope
+        } else {
+            Format::Plain
+        },
         expires_at: left.map(|left| public.broker.clock().now() + left),
     }
 }
@@ -123,39 +131,73 @@ fn event_stream() -> HttpResponseBuilder {
     response
 }
 
+/// Why a stream cannot begin now, though it may later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Refusal {
+    /// The node is leaving.
+    Drain,
+    /// The connection carries as many streams as it may.
+    Limit,
+    /// The node carries as many streams as it may.
+    Overload,
+}
+
+impl Refusal {
+    fn close_reason(self) -> CloseReason {
+        match self {
+            Refusal::Drain => CloseReason::Drain,
+            Refusal::Limit => CloseReason::Limit,
+            Refusal::Overload => CloseReason::Overload,
+        }
+    }
+
+    /// The metric's label, the problem's code and its text.
+    fn terms(self) -> (RejectReason, Code, &'static str) {
+        match self {
+            Refusal::Drain => (RejectReason::Drain, Code::Draining, "this node is leaving"),
+            Refusal::Limit => (
+                RejectReason::Limit,
+                Code::TooManyConnections,
+                "this connection carries as many streams as it may",
+            ),
+            Refusal::Overload => (
+                RejectReason::Overload,
+                Code::Overloaded,
+                "this node carries as many streams as it may",
+            ),
+        }
+    }
+}
+
 /// Tells a caller to come back later. A native `EventSource` gives up for ever
 /// on any status but 200 (WHATWG HTML 9.2.3), so it gets a stream that ends.
 fn refuse(
-    reason: CloseReason,
+    refusal: Refusal,
     request: &HttpRequest,
     wanted: &SubscribeRequest,
     public: &Public,
 ) -> Result<HttpResponse, Problem> {
-    let (rejection, code, text) = match reason {
-        CloseReason::Drain => (RejectReason::Drain, Code::Draining, "this node is leaving"),
-        CloseReason::Limit => (
-            RejectReason::Limit,
-            Code::TooManyConnections,
-            "this connection carries as many streams as it may",
-        ),
-        _ => (
-            RejectReason::Overload,
-            Code::Overloaded,
-            "this node carries as many streams as it may",
-        ),
-    };
+    let (rejection, code, text) = refusal.terms();
     public.connections.rejected.of(rejection).inc();
-    let retry = if reason == CloseReason::Drain {
-        Duration::from_millis(rand::rng().random_range(200..2_000))
-    } else {
-        public.limits.overload_retry.mul_f64(rand::rng().random_range(0.5..1.5))
+    let mut rng = rand::rng();
+    let retry = match refusal {
+        Refusal::Drain => Duration::from_millis(rng.random_range(200..2_000)),
+        Refusal::Limit | Refusal::Overload => public
+            .limits
+            .overload_retry
+            .mul_f64(rng.random_range(0.5..1.5)),
     };
     if !accepts_nothing_else(request.headers()) {
         return Err(Problem::new(code, text).retry_after(retry));
     }
     let incoming = wanted.incoming.as_deref().unwrap_or_default();
     let mut block = BytesMut::new();
-    blocks::write_close(reason, incoming.as_bytes(), Some(retry), &mut block);
+    blocks::write_close(
+        refusal.close_reason(),
+        incoming.as_bytes(),
+        Some(retry),
+        &mut block,
+    );
     let mut response = event_stream();
     if request.version() < Version::HTTP_2 {
         response.force_close();
@@ -181,6 +223,13 @@ fn media_ranges(headers: &HeaderMap) -> impl Iterator<Item = String> {
         .get_all(header::ACCEPT)
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
-        .map(|range| range.split(';').next().unwrap_or_default().trim().to_ascii_lowercase())
+        .map(|range| {
+            range
+                .split(';')
+                .next()
+                .unwrap_or_default()
+                .trim()
+                .to_ascii_lowercase()
+        })
         .filter(|range| !range.is_empty())
 }

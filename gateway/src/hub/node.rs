@@ -540,9 +540,7 @@ fn answer<W: World>(
     let Some(held) = held.get_mut(worker) else {
         return;
     };
-    if !held.is_empty() {
-        held.push_back(message);
-    } else if world.send(worker, message.clone()).is_err() {
+    if !held.is_empty() || world.send(worker, message.clone()).is_err() {
         held.push_back(message);
     }
 }

@@ -14,17 +14,16 @@ use prometheus::Registry;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
-
 use crate::broker::run::{BrokerThread, StartError};
 use crate::broker::{Broker, WorkerPort};
 use crate::config::Config;
 use crate::health::Health;
 use crate::http::auth::Authenticator;
 use crate::http::cors::{self, Cors};
+use crate::http::peer;
 use crate::http::probes::Probes;
 use crate::http::routes::{self, Public};
 use crate::http::streams::LocalStreams;
-use crate::http::peer;
 use crate::lifecycle::{Admission, Drain};
 use crate::metrics::Metrics;
 
@@ -69,7 +68,10 @@ pub async fn run(
     let broker = settings::broker(&config).map_err(RunError::Settings)?;
     let (broker, ports, thread) = crate::broker::run::start(broker, workers, &metrics)?;
     let admission = Admission::new(settings::connections(&config));
-    metrics.connections.limit.set(i64::try_from(admission.limit()).unwrap_or(i64::MAX));
+    metrics
+        .connections
+        .limit
+        .set(i64::try_from(admission.limit()).unwrap_or(i64::MAX));
     let (drain, draining) = watch::channel(None);
     let seats = Arc::new(WorkerSeats {
         ports: Mutex::new(ports),
@@ -114,7 +116,11 @@ struct WorkerSeats {
 impl WorkerSeats {
     /// The streams of the calling worker thread; `None` when every worker has its own.
     fn take(&self, config: &Config) -> Option<LocalStreams> {
-        let port = self.ports.lock().unwrap_or_else(PoisonError::into_inner).pop()?;
+        let port = self
+            .ports
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop()?;
         Some(LocalStreams::start(
             port,
             self.broker.clone(),
@@ -183,7 +189,10 @@ fn admin_server(
 ) -> Result<Server, RunError> {
     let probes = Probes::new(health.clone(), metrics.clone());
     let server = HttpServer::new(move || App::new().configure(|app| probes.routes(app)));
-    let server = server.workers(1).disable_signals().shutdown_timeout(STOP_SECONDS);
+    let server = server
+        .workers(1)
+        .disable_signals()
+        .shutdown_timeout(STOP_SECONDS);
     Ok(server.listen(listener)?.run())
 }
 

@@ -8,7 +8,7 @@ use sluice_wire::publish::Defaults;
 use crate::broker::embedded::EmbeddedSettings;
 use crate::broker::redis::{RedisSettings, Topology};
 use crate::broker::{BackendSettings, BrokerSettings};
-use crate::config::{BrokerMode, Config, Functions, Size};
+use crate::config::{BrokerMode, Config, Functions};
 use crate::connection::StreamLimits;
 use crate::http::params::SubscribeLimits;
 use crate::http::peer::SocketOptions;
@@ -44,7 +44,13 @@ fn descriptors() -> usize {
     let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
     limits
         .lines()
-        .find_map(|line| line.strip_prefix("Max open files")?.split_whitespace().next()?.parse().ok())
+        .find_map(|line| {
+            line.strip_prefix("Max open files")?
+                .split_whitespace()
+                .next()?
+                .parse()
+                .ok()
+        })
         .unwrap_or(USUAL_DESCRIPTORS)
 }
 
@@ -57,9 +63,9 @@ pub(super) fn broker(config: &Config) -> Result<BrokerSettings, String> {
         ..ChainLimits::default()
     };
     let backend = match config.broker.mode {
-        BrokerMode::Embedded => {
-            BackendSettings::Embedded(EmbeddedSettings { channels: limits.embedded_channels })
-        }
+        BrokerMode::Embedded => BackendSettings::Embedded(EmbeddedSettings {
+            channels: limits.embedded_channels,
+        }),
         BrokerMode::Redis => BackendSettings::Redis(redis(config)?),
     };
     Ok(BrokerSettings {
@@ -83,7 +89,7 @@ fn events(config: &Config) -> Defaults {
         ttl: config.history.ttl,
         head_ttl: config.history.head_ttl,
         idem_ttl: config.history.idem_ttl,
-        event_bytes: bytes(config.limits.event_bytes),
+        event_bytes: config.limits.event_bytes.get(),
         sharded: false,
     }
 }
@@ -111,7 +117,10 @@ pub(super) fn streams(config: &Config) -> StreamLimits {
     let limits = &config.limits;
     StreamLimits {
         node: node_name(),
-        ring: RingLimits { entries: limits.ring_events, bytes: bytes(limits.ring_bytes) },
+        ring: RingLimits {
+            entries: limits.ring_events,
+            bytes: limits.ring_bytes.get(),
+        },
         ring_age: stream.slow_consumer_age * 2,
         heartbeat: stream.heartbeat,
         retry: stream.retry,
@@ -137,8 +146,8 @@ pub(super) fn public(config: &Config) -> PublicLimits {
             channels: config.limits.channels_per_connection,
             last: config.history.max_events,
         },
-        event_bytes: bytes(config.limits.event_bytes),
-        body_bytes: bytes(config.http.body_bytes),
+        event_bytes: config.limits.event_bytes.get(),
+        body_bytes: config.http.body_bytes.get(),
         body_wait: config.http.head_timeout,
         streams_per_connection: config.limits.streams_per_connection,
         overload_retry: config.stream.overload_retry,
@@ -147,16 +156,15 @@ pub(super) fn public(config: &Config) -> PublicLimits {
 
 pub(super) fn sockets(config: &Config) -> SocketOptions {
     SocketOptions {
-        send_buffer: bytes(config.stream.send_buffer),
+        send_buffer: config.stream.send_buffer.get(),
         user_timeout: config.stream.user_timeout,
     }
 }
 
 pub(super) fn drain(config: &Config) -> Drain {
     let lead: Duration = config.drain.readiness_lead;
-    Drain { lead, window: config.drain.deadline.saturating_sub(lead) }
-}
-
-fn bytes(size: Size) -> usize {
-    usize::try_from(size.get()).unwrap_or(usize::MAX)
+    Drain {
+        lead,
+        window: config.drain.deadline.saturating_sub(lead),
+    }
 }

@@ -3,6 +3,7 @@
 
 mod data;
 mod parse;
+mod reads;
 mod subscriber;
 mod topology;
 
@@ -59,11 +60,27 @@ impl Redis {
         clock: Clock,
         outlets: Outlets,
     ) -> Result<(Redis, Subscriber), redis::RedisError> {
-        let data = Arc::new(DataLink::new(settings, events, broker.new_heads_per_second, clock)?);
+        let data = Arc::new(DataLink::new(
+            settings,
+            events,
+            broker.new_heads_per_second,
+            clock,
+        )?);
         let wishes = Arc::new(Wishes::default());
-        let subscriber =
-            Subscriber::new(settings.clone(), Arc::clone(&data), Arc::clone(&wishes), outlets)?;
-        Ok((Redis { keys: settings.keys.clone(), data, wishes }, subscriber))
+        let subscriber = Subscriber::new(
+            settings.clone(),
+            Arc::clone(&data),
+            Arc::clone(&wishes),
+            outlets,
+        )?;
+        Ok((
+            Redis {
+                keys: settings.keys.clone(),
+                data,
+                wishes,
+            },
+            subscriber,
+        ))
     }
 
     pub(super) fn data(&self) -> Arc<DataLink> {

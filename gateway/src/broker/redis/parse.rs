@@ -9,30 +9,30 @@ use sluice_wire::position::{Position, StreamId};
 
 /// The head key's value; the outer `None` is a reply that makes no sense.
 pub(super) fn head(value: &Value) -> Option<Option<Position>> {
-    match value {
-        Value::Nil => Some(None),
-        Value::BulkString(text) => Head::parse(text).ok().map(|head| Some(head.position)),
-        _ => None,
+    if let Value::BulkString(text) = value {
+        return Head::parse(text).ok().map(|head| Some(head.position));
     }
+    matches!(value, Value::Nil).then_some(None)
 }
 
 /// Stream entries up to the first one that Sluice has not written: a chain
 /// ends there, and whoever needs it whole will find it broken.
 pub(super) fn entries(value: Value) -> Option<Vec<Event>> {
-    let Value::Array(entries) = value else { return None };
+    let Value::Array(entries) = value else {
+        return None;
+    };
     Some(entries.into_iter().map_while(entry).collect())
 }
 
 fn entry(value: Value) -> Option<Event> {
-    let Value::Array(parts) = value else { return None };
+    let Value::Array(parts) = value else {
+        return None;
+    };
     let Ok([Value::BulkString(id), Value::Array(fields)]) = <[Value; 2]>::try_from(parts) else {
         return None;
     };
     let id: StreamId = std::str::from_utf8(&id).ok()?.parse().ok()?;
-    let mut texts = fields.into_iter().map(|field| match field {
-        Value::BulkString(text) => Some(text),
-        _ => None,
-    });
+    let mut texts = fields.into_iter().map(text);
     let mut pairs: Vec<(Vec<u8>, Bytes)> = Vec::new();
     while let Some(name) = texts.next() {
         pairs.push((name?, texts.next()??.into()));
@@ -42,4 +42,13 @@ fn entry(value: Value) -> Option<Event> {
         tracing::warn!(%id, %error, "a stream entry was not written by Sluice's script");
     }
     event.ok()
+}
+
+/// A text, as every client library would call it.
+pub(super) fn text(value: Value) -> Option<Vec<u8>> {
+    if let Value::BulkString(text) = value {
+        Some(text)
+    } else {
+        None
+    }
 }

@@ -12,6 +12,7 @@ use sluice_wire::channel::Channel;
 use tokio::sync::Notify;
 
 use super::data::DataLink;
+use super::parse;
 use super::topology::Shard;
 use super::{Outlets, RedisSettings};
 use crate::broker::Push;
@@ -135,8 +136,15 @@ impl Subscriber {
     }
 
     async fn turn(&mut self) -> Result<(), RedisError> {
-        if self.links.values().any(|link| link.pulse.lost.load(Ordering::Relaxed)) {
-            return Err(RedisError::from((redis::ErrorKind::Io, "Redis closed the connection")));
+        if self
+            .links
+            .values()
+            .any(|link| link.pulse.lost.load(Ordering::Relaxed))
+        {
+            return Err(RedisError::from((
+                redis::ErrorKind::Io,
+                "Redis closed the connection",
+            )));
         }
         if self.links.is_empty() {
             self.connect().await?;
@@ -154,8 +162,9 @@ impl Subscriber {
                 .set_connection_timeout(Some(self.settings.connect_timeout))
                 .set_response_timeout(Some(self.settings.response_timeout))
                 .set_push_sender(self.ear(generation, &pulse));
-            let mut connection =
-                client.get_multiplexed_async_connection_with_config(&config).await?;
+            let mut connection = client
+                .get_multiplexed_async_connection_with_config(&config)
+                .await?;
             connection.subscribe(&self.probe_topic).await?;
             self.links.insert(shard, Link { connection, pulse });
         }
@@ -194,23 +203,7 @@ impl Subscriber {
                 return Err(redis::aio::SendError);
             }
             pulse.hear();
-            let push = match info.kind {
-                PushKind::Disconnection => {
-                    pulse.lost.store(true, Ordering::Relaxed);
-                    wishes.changed.notify_one();
-                    None
-                }
-                PushKind::Message | PushKind::SMessage => message(info.data, &probe),
-                PushKind::Subscribe | PushKind::SSubscribe => {
-                    let topic = topic(info.data).filter(|topic| *topic != probe);
-                    topic.and_then(|topic| wishes.confirm(topic))
-                }
-                PushKind::Unsubscribe | PushKind::SUnsubscribe => {
-                    topic(info.data).and_then(|topic| wishes.unconfirm(&topic))
-                }
-                // Nothing else is asked for on this connection.
-                _ => None,
-            };
+            let push = hear(info, &pulse, &wishes, &probe);
             if let Some(push) = push
                 && let Err(refused) = pushes.try_send(push)
             {
@@ -224,9 +217,15 @@ impl Subscriber {
         let mut by_shard: HashMap<Shard, Vec<String>> = HashMap::new();
         {
             let mut topics = self.wishes.topics();
-            let Topics { wanted, confirmed, asked } = &mut *topics;
+            let Topics {
+                wanted,
+                confirmed,
+                asked,
+            } = &mut *topics;
             for (topic, channel) in wanted.iter() {
-                let waits = asked.get(topic).is_some_and(|at| at.elapsed() < CONFIRM_WAIT);
+                let waits = asked
+                    .get(topic)
+                    .is_some_and(|at| at.elapsed() < CONFIRM_WAIT);
                 if !confirmed.contains(topic) && !waits {
                     asked.insert(topic.clone(), Instant::now());
                     let shard = self.settings.topology.owner(channel);
@@ -235,7 +234,9 @@ impl Subscriber {
             }
         }
         for (shard, topics) in by_shard {
-            let Some(link) = self.links.get_mut(&shard) else { continue };
+            let Some(link) = self.links.get_mut(&shard) else {
+                continue;
+            };
             for topics in topics.chunks(TOPICS_PER_COMMAND) {
                 link.connection.subscribe(topics).await?;
             }
@@ -246,8 +247,12 @@ impl Subscriber {
     async fn unsubscribe(&mut self) -> Result<(), RedisError> {
         let unwanted: Vec<String> = {
             let mut topics = self.wishes.topics();
-            let Topics { wanted, confirmed, .. } = &mut *topics;
-            confirmed.extract_if(|topic| !wanted.contains_key(topic)).collect()
+            let Topics {
+                wanted, confirmed, ..
+            } = &mut *topics;
+            confirmed
+                .extract_if(|topic| !wanted.contains_key(topic))
+                .collect()
         };
         for topics in unwanted.chunks(TOPICS_PER_COMMAND) {
             for link in self.links.values_mut() {
@@ -261,9 +266,16 @@ impl Subscriber {
     async fn watch(&self) -> Result<(), RedisError> {
         let silences = self.links.values().map(|link| link.pulse.silence());
         let silence = silences.max().unwrap_or_default();
-        self.outlets.metrics.silence_seconds.set(silence.as_secs_f64());
+        self.outlets
+            .metrics
+            .silence_seconds
+            .set(silence.as_secs_f64());
         if silence >= self.settings.probe_timeout {
-            return Err(RedisError::from((redis::ErrorKind::Io, "Redis has fallen silent")));
+            self.data.give_up();
+            return Err(RedisError::from((
+                redis::ErrorKind::Io,
+                "Redis has fallen silent",
+            )));
         }
         if silence >= self.settings.probe_interval {
             let left = self.settings.probe_timeout.saturating_sub(silence);
@@ -323,7 +335,9 @@ impl Wishes {
     fn refused(&self, push: &Push) {
         if let Push::Confirmed(channel) = push {
             let mut topics = self.topics();
-            let Topics { wanted, confirmed, .. } = &mut *topics;
+            let Topics {
+                wanted, confirmed, ..
+            } = &mut *topics;
             confirmed.retain(|topic| wanted.get(topic) != Some(channel));
         }
         self.overflowed.store(true, Ordering::Relaxed);
@@ -332,7 +346,11 @@ impl Wishes {
 
 impl Pulse {
     fn new() -> Pulse {
-        Pulse { started: Instant::now(), heard: AtomicU64::new(0), lost: AtomicBool::new(false) }
+        Pulse {
+            started: Instant::now(),
+            heard: AtomicU64::new(0),
+            lost: AtomicBool::new(false),
+        }
     }
 
     fn hear(&self) {
@@ -346,18 +364,37 @@ impl Pulse {
     }
 }
 
-fn topic(data: Vec<Value>) -> Option<String> {
-    match data.into_iter().next()? {
-        Value::BulkString(topic) => String::from_utf8(topic).ok(),
-        Value::SimpleString(topic) => Some(topic),
+/// What a push means for the node.
+fn hear(info: PushInfo, pulse: &Pulse, wishes: &Wishes, probe: &str) -> Option<Push> {
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "nothing else is asked for here"
+    )]
+    match info.kind {
+        PushKind::Disconnection => {
+            pulse.lost.store(true, Ordering::Relaxed);
+            wishes.changed.notify_one();
+            None
+        }
+        PushKind::Message | PushKind::SMessage => message(info.data, probe),
+        PushKind::Subscribe | PushKind::SSubscribe => {
+            // The supervisor keeps the probe's topic by itself.
+            wishes.confirm(topic(info.data).filter(|topic| topic != probe)?)
+        }
+        PushKind::Unsubscribe | PushKind::SUnsubscribe => wishes.unconfirm(&topic(info.data)?),
         _ => None,
     }
 }
 
+fn topic(data: Vec<Value>) -> Option<String> {
+    String::from_utf8(parse::text(data.into_iter().next()?)?).ok()
+}
+
 fn message(data: Vec<Value>, probe: &str) -> Option<Push> {
-    let [Value::BulkString(topic), Value::BulkString(payload)] = <[Value; 2]>::try_from(data).ok()?
-    else {
-        return None;
-    };
-    (topic != probe.as_bytes()).then(|| Push::Raw { topic, payload: payload.into() })
+    let [topic, payload] = <[Value; 2]>::try_from(data).ok()?;
+    let (topic, payload) = (parse::text(topic)?, parse::text(payload)?);
+    (topic != probe.as_bytes()).then(|| Push::Raw {
+        topic,
+        payload: payload.into(),
+    })
 }

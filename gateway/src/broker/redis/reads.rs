@@ -1,0 +1,313 @@
+//! Looks at the stream: history and heads, many to a pipeline, each look
+//! atomic. Refuses to guess: what cannot be read is no reading.
+
+use std::time::{Duration, Instant};
+
+use redis::{Pipeline, Value};
+use sluice_wire::channel::Channel;
+use sluice_wire::event::Event;
+use sluice_wire::position::Position;
+use sluice_wire::publish::parse_reply;
+
+use super::data::{DataError, DataLink};
+use super::parse;
+use crate::hub::exchange::{Context, Oldest, Query, Range, ReadId, Reading};
+
+/// Heads read by one pipeline.
+const HEADS_PER_PIPELINE: usize = 1_000;
+/// How often a live channel's head has its time to live refreshed.
+const REFRESH_INTERVAL: Duration = Duration::from_secs(3_600);
+
+/// How many more heads reading may create within this second.
+pub(super) struct NewHeads {
+    per_second: u32,
+    left: u32,
+    since: Instant,
+}
+
+impl NewHeads {
+    pub(super) fn new(per_second: u32) -> NewHeads {
+        NewHeads {
+            per_second,
+            left: per_second,
+            since: Instant::now(),
+        }
+    }
+
+    fn take(&mut self) -> bool {
+        if self.since.elapsed() >= Duration::from_secs(1) {
+            self.since = Instant::now();
+            self.left = self.per_second;
+        }
+        let has = self.left > 0;
+        self.left = self.left.saturating_sub(1);
+        has
+    }
+}
+
+/// Head, entries and context of one moment; no head if the channel has none.
+struct Look {
+    head: Option<Position>,
+    entries: Vec<Event>,
+    context: Option<Context>,
+}
+
+impl DataLink {
+    /// Answers each query, or tells with `None` that it could not.
+    pub(in crate::broker) async fn read_all(
+        &self,
+        batch: Vec<(ReadId, Query)>,
+    ) -> Vec<(ReadId, Channel, Option<Reading>)> {
+        let queries: Vec<&Query> = batch.iter().map(|(_, query)| query).collect();
+        let readings = match self.read_batch(&queries).await {
+            Ok(readings) => readings,
+            // One channel's broken key must not keep the others from being read.
+            Err(DataError::Command(error)) if !error.is_io_error() && queries.len() > 1 => {
+                let mut readings = Vec::with_capacity(queries.len());
+                for query in &queries {
+                    readings.push(self.read_one(query).await);
+                }
+                readings
+            }
+            Err(error) => {
+                tracing::debug!(%error, "reads failed");
+                queries.iter().map(|_| None).collect()
+            }
+        };
+        let batch = batch.into_iter().zip(readings);
+        batch
+            .map(|((id, query), reading)| (id, query.channel, reading))
+            .collect()
+    }
+
+    async fn read_one(&self, query: &Query) -> Option<Reading> {
+        match self.read_batch(&[query]).await {
+            Ok(readings) => readings.into_iter().next().flatten(),
+            Err(error) => {
+                tracing::warn!(%error, channel = %query.channel, "a channel cannot be read");
+                None
+            }
+        }
+    }
+
+    async fn read_batch(&self, queries: &[&Query]) -> Result<Vec<Option<Reading>>, DataError> {
+        let looks = self.look(queries).await?;
+        let mut readings = Vec::with_capacity(queries.len());
+        for (query, look) in queries.iter().zip(looks) {
+            readings.push(match look.reading(false) {
+                Some(reading) => Some(reading),
+                None => self
+                    .read_new_channel(query)
+                    .await
+                    .inspect_err(|error| {
+                        tracing::debug!(%error, channel = %query.channel, "no head could be made");
+                    })
+                    .ok(),
+            });
+        }
+        Ok(readings)
+    }
+
+    /// Makes the head of a channel that has none, then reads as asked.
+    async fn read_new_channel(&self, query: &Query) -> Result<Reading, DataError> {
+        if !self.new_heads.lock().is_ok_and(|mut heads| heads.take()) {
+            return Err(DataError::TooManyNewHeads);
+        }
+        let keys = [
+            self.keys.stream(&query.channel),
+            self.keys.head(&query.channel),
+        ];
+        let tag = format!("{:08x}", rand::random::<u32>());
+        let args = [b"tag".to_vec(), tag.into_bytes()];
+        let reply = self.eval(&self.ensure_head, &keys, &args).await?;
+        parse_reply(&reply).map_err(|_| DataError::Reply("ensure_head"))?;
+        let look = self.look(&[query]).await?.into_iter().next();
+        look.and_then(|look| look.reading(true))
+            .ok_or(DataError::Reply("a read"))
+    }
+
+    /// One atomic look per query, all in one pipeline.
+    async fn look(&self, queries: &[&Query]) -> Result<Vec<Look>, DataError> {
+        let mut pipeline = Pipeline::with_capacity(queries.len() * 5);
+        for query in queries {
+            self.add_query(query, &mut pipeline);
+        }
+        let replies: Vec<Value> = self
+            .run(async |connection| pipeline.query_async(connection).await)
+            .await?;
+        // Of all replies only EXEC's are arrays.
+        let looks: Vec<Look> = replies
+            .into_iter()
+            .filter_map(|reply| {
+                if let Value::Array(parts) = reply {
+                    Some(parts)
+                } else {
+                    None
+                }
+            })
+            .map(|parts| Look::parse(parts).ok_or(DataError::Reply("a read")))
+            .collect::<Result<_, _>>()?;
+        if looks.len() == queries.len() {
+            Ok(looks)
+        } else {
+            Err(DataError::Reply("EXEC"))
+        }
+    }
+
+    /// One look at one channel: head and entries of the same moment.
+    fn add_query(&self, query: &Query, pipeline: &mut Pipeline) {
+        let stream = self.keys.stream(&query.channel);
+        pipeline.cmd("MULTI");
+        pipeline.cmd("GET").arg(self.keys.head(&query.channel));
+        match query.range {
+            // Nothing, but the reply keeps its shape.
+            Range::Head => {
+                pipeline
+                    .cmd("XRANGE")
+                    .arg(&stream)
+                    .arg("+")
+                    .arg("-")
+                    .arg("COUNT")
+                    .arg(1);
+            }
+            Range::After(place) => {
+                let from = format!("({}", place.id());
+                pipeline.cmd("XRANGE").arg(&stream).arg(from).arg("+");
+                pipeline.arg("COUNT").arg(query.count);
+            }
+            Range::Since(ms) => {
+                pipeline.cmd("XRANGE").arg(&stream).arg(ms).arg("+");
+                pipeline.arg("COUNT").arg(query.count);
+            }
+            Range::Last(count) => {
+                pipeline.cmd("XREVRANGE").arg(&stream).arg("+").arg("-");
+                pipeline.arg("COUNT").arg(count);
+            }
+            Range::Exactly(place) => {
+                let id = place.id().to_string();
+                pipeline.cmd("XRANGE").arg(&stream).arg(&id).arg(&id);
+            }
+        }
+        if query.confirm {
+            pipeline
+                .cmd("XRANGE")
+                .arg(&stream)
+                .arg("-")
+                .arg("+")
+                .arg("COUNT")
+                .arg(1);
+        }
+        pipeline.cmd("EXEC");
+    }
+
+    /// The heads of these channels, `None` where there is none, and the time.
+    pub(in crate::broker) async fn heads(
+        &self,
+        channels: Vec<Channel>,
+    ) -> Option<Vec<(Channel, Option<Position>)>> {
+        let refresh = self.refresh_is_due();
+        let mut heads = Vec::with_capacity(channels.len());
+        for channels in channels.chunks(HEADS_PER_PIPELINE) {
+            match self.some_heads(channels, refresh).await {
+                Ok(some) => heads.extend(some),
+                Err(error) => {
+                    tracing::debug!(%error, "the audit failed");
+                    return None;
+                }
+            }
+        }
+        Some(heads)
+    }
+
+    fn refresh_is_due(&self) -> bool {
+        let Ok(mut refreshed) = self.refreshed.lock() else {
+            return false;
+        };
+        let due = refreshed.is_none_or(|at| at.elapsed() >= REFRESH_INTERVAL);
+        if due {
+            *refreshed = Some(Instant::now());
+        }
+        due
+    }
+
+    async fn some_heads(
+        &self,
+        channels: &[Channel],
+        refresh: bool,
+    ) -> Result<Vec<(Channel, Option<Position>)>, DataError> {
+        let mut pipeline = Pipeline::with_capacity(channels.len() + 1);
+        pipeline.cmd("TIME");
+        for channel in channels {
+            let head = self.keys.head(channel);
+            if refresh {
+                let ttl = u64::try_from(self.events.head_ttl.as_millis()).unwrap_or(u64::MAX);
+                pipeline.cmd("GETEX").arg(head).arg("PX").arg(ttl);
+            } else {
+                pipeline.cmd("GET").arg(head);
+            }
+        }
+        let asked = Instant::now();
+        let replies: Vec<Value> = self
+            .run(async |connection| pipeline.query_async(connection).await)
+            .await?;
+        let mut replies = replies.into_iter();
+        let time = replies.next().ok_or(DataError::Reply("TIME"))?;
+        let (seconds, micros): (u64, u64) =
+            redis::from_redis_value(time).map_err(|_| DataError::Reply("TIME"))?;
+        self.clock
+            .correct(seconds * 1_000 + micros / 1_000, asked.elapsed());
+        channels
+            .iter()
+            .cloned()
+            .zip(replies)
+            .map(|(channel, reply)| {
+                let head = parse::head(&reply).ok_or(DataError::Reply("GET head"))?;
+                Ok((channel, head))
+            })
+            .collect()
+    }
+}
+
+impl Look {
+    /// What the commands of [`DataLink::add_query`] have answered.
+    fn parse(parts: Vec<Value>) -> Option<Look> {
+        let mut parts = parts.into_iter();
+        let head = parse::head(&parts.next()?)?;
+        let mut entries = match parts.next() {
+            Some(entries) => parse::entries(entries)?,
+            None => Vec::new(),
+        };
+        // XREVRANGE's order is the other way round.
+        entries.sort_by_key(|event| event.position.id());
+        let context = match parts.next() {
+            Some(oldest) => {
+                let oldest = parse::entries(oldest)?.into_iter().next();
+                let oldest = oldest.map(|event| Oldest {
+                    position: event.position,
+                    prev: event.prev,
+                });
+                Some(Context { oldest })
+            }
+            None => None,
+        };
+        Some(Look {
+            head,
+            entries,
+            context,
+        })
+    }
+
+    fn reading(self, head_is_new: bool) -> Option<Reading> {
+        let Look {
+            head,
+            entries,
+            context,
+        } = self;
+        Some(Reading {
+            head: head?,
+            head_is_new,
+            entries,
+            context,
+        })
+    }
+}

@@ -1,0 +1,249 @@
+//! Following channels through the gateway's event stream: reads blocks, comes back with the last id when it ends.
+
+use std::time::Duration;
+
+use reqwest::{Client, Response, StatusCode, header};
+use serde::Deserialize;
+use sluice_wire::Channel;
+use tokio::time::{sleep, timeout};
+
+use crate::args::{GatewayAddress, Start};
+use crate::backoff::Backoff;
+use crate::failure::Failure;
+use crate::gateway_link;
+use crate::sse::{Block, Parser};
+use crate::tail::{Next, Printer};
+
+/// A stream that is silent for so long is taken for dead: several of the gateway's heartbeats (15 s by default).
+const SILENCE: Duration = Duration::from_secs(60);
+/// The wait before coming back, until the gateway names another, and the longest.
+const RETRY_FIRST: Duration = Duration::from_secs(1);
+const RETRY_MOST: Duration = Duration::from_secs(30);
+
+/// What is kept between connections.
+struct Follower {
+    address: GatewayAddress,
+    client: Client,
+    channels: Vec<Channel>,
+    start: Start,
+    json: bool,
+    /// The id of the last block, with which the next connection goes on.
+    last_event_id: String,
+    backoff: Backoff,
+    printer: Printer,
+}
+
+/// Prints events until the printer has enough.
+///
+/// # Errors
+/// The first connection fails, or a later one is refused for good.
+pub async fn follow(
+    address: GatewayAddress,
+    channels: Vec<Channel>,
+    start: Start,
+    json: bool,
+    printer: Printer,
+) -> Result<(), Failure> {
+    let client = gateway_link::client(&address)?;
+    let mut follower = Follower {
+        address,
+        client,
+        channels,
+        start,
+        json,
+        last_event_id: String::new(),
+        backoff: Backoff::new(RETRY_FIRST, RETRY_MOST),
+        printer,
+    };
+    let mut response = follower.connect().await?;
+    loop {
+        let (next, why) = follower.read(response).await?;
+        if next == Next::Stop {
+            return Ok(());
+        }
+        response = follower.reconnect(why).await?;
+    }
+}
+
+impl Follower {
+    async fn connect(&self) -> Result<Response, Failure> {
+        let sent = timeout(self.address.timeout, self.request().send()).await;
+        let response = match sent {
+            Ok(Ok(response)) => response,
+            Ok(Err(error)) => {
+                return Err(gateway_link::unreachable(
+                    &self.address,
+                    gateway_link::cause(&error),
+                ));
+            }
+            Err(_) => return Err(gateway_link::no_answer(&self.address)),
+        };
+        match response.status() {
+            StatusCode::OK => {}
+            // WHATWG HTML 9.2.3: 204 tells a client to stop coming back.
+            StatusCode::NO_CONTENT => {
+                return Err(Failure::failed(format!(
+                    "{} has no stream to give (204)",
+                    self.address
+                )));
+            }
+            _ => {
+                let refusal = gateway_link::refusal(&self.address, response);
+                return Err(timeout(self.address.timeout, refusal)
+                    .await
+                    .unwrap_or_else(|_| gateway_link::no_answer(&self.address)));
+            }
+        }
+        let kind = response
+            .headers()
+            .get(header::CONTENT_TYPE)
+            .and_then(|kind| kind.to_str().ok());
+        if !kind.is_some_and(|kind| kind.starts_with("text/event-stream")) {
+            return Err(Failure::Failed {
+                what: format!(
+                    "{} answered with {}, not an event stream",
+                    self.address,
+                    kind.unwrap_or("no content type")
+                ),
+                hint: Some("is --gateway the address of a Sluice gateway?".into()),
+            });
+        }
+        Ok(response)
+    }
+
+    fn request(&self) -> reqwest::RequestBuilder {
+        let mut url = gateway_link::url(&self.address, &["v1", "events"]);
+        {
+            let mut query = url.query_pairs_mut();
+            for channel in &self.channels {
+                query.append_pair("channel", channel.as_str());
+            }
+            if self.json {
+                query.append_pair("envelope", "json");
+            }
+            match &self.start {
+                _ if !self.last_event_id.is_empty() => {}
+                Start::Since(age) => {
+                    query.append_pair(
+                        "since",
+                        &format!("PT{}S", age.as_secs() + u64::from(age.subsec_nanos() > 0)),
+                    );
+                }
+                Start::Last(count) => {
+                    query.append_pair("last", &count.to_string());
+                }
+                Start::Live | Start::From { .. } => {}
+            }
+        }
+        let request = self
+            .client
+            .get(url)
+            .header(header::ACCEPT, "text/event-stream");
+        match &self.start {
+            _ if !self.last_event_id.is_empty() => {
+                request.header("Last-Event-ID", &self.last_event_id)
+            }
+            Start::From { text, .. } => request.header("Last-Event-ID", text),
+            Start::Live | Start::Since(_) | Start::Last(_) => request,
+        }
+    }
+
+    /// Comes back, as often as it takes; only a refusal ends it.
+    async fn reconnect(&mut self, mut why: String) -> Result<Response, Failure> {
+        loop {
+            let wait = self.backoff.next_wait();
+            let shown = humantime::format_duration(Duration::from_millis(
+                u64::try_from(wait.as_millis()).unwrap_or(0),
+            ));
+            self.printer
+                .notice(&format!("note: {why}; coming back in {shown}"))?;
+            sleep(wait).await;
+            match self.connect().await {
+                Err(failure) if failure.is_unreachable() => why = failure.to_string(),
+                settled => return settled,
+            }
+        }
+    }
+
+    /// Reads one stream to its end and says why it ended.
+    async fn read(&mut self, mut response: Response) -> Result<(Next, String), Failure> {
+        let (mut parser, mut blocks) = (Parser::default(), Vec::new());
+        loop {
+            if self.printer.flush()? == Next::Stop {
+                return Ok((Next::Stop, String::new()));
+            }
+            let why = match timeout(SILENCE, response.chunk()).await {
+                Ok(Ok(Some(chunk))) => parser
+                    .feed(&chunk, &mut blocks)
+                    .err()
+                    .map(|error| error.to_string()),
+                Ok(Ok(None)) => Some("the gateway ended the stream".to_owned()),
+                Ok(Err(error)) => {
+                    Some(format!("the stream broke: {}", gateway_link::cause(&error)))
+                }
+                Err(_) => Some(format!(
+                    "the stream was silent for {}",
+                    humantime::format_duration(SILENCE)
+                )),
+            };
+            for block in blocks.drain(..) {
+                // Any block shows a gateway that serves us.
+                self.backoff.reset();
+                if self.block(&block)? == Next::Stop {
+                    return Ok((Next::Stop, String::new()));
+                }
+            }
+            if let Some(retry) = parser.take_retry() {
+                self.backoff.set_first(retry);
+            }
+            if !parser.last_event_id().is_empty() {
+                parser.last_event_id().clone_into(&mut self.last_event_id);
+            }
+            if let Some(why) = why {
+                return Ok((Next::More, why));
+            }
+        }
+    }
+
+    fn block(&mut self, block: &Block) -> Result<Next, Failure> {
+        match block.event_type.as_str() {
+            "sluice.open" => {}
+            "sluice.reset" => self.printer.notice(&reset(&block.data))?,
+            "sluice.close" => {
+                let reason = serde_json::from_str::<Close>(&block.data)
+                    .map(|close| close.reason)
+                    .unwrap_or_default();
+                self.printer.notice(&format!("close: {reason}"))?;
+            }
+            _ => return self.printer.event(block.data.as_bytes()),
+        }
+        Ok(Next::More)
+    }
+}
+
+#[derive(Deserialize)]
+struct Close {
+    reason: String,
+}
+
+#[derive(Deserialize)]
+struct Reset {
+    channel: String,
+    reason: String,
+    from: Option<String>,
+    to: Option<String>,
+}
+
+/// The notice of a reset; whatever else the gateway says of it is shown as it came.
+fn reset(data: &str) -> String {
+    let Ok(reset) = serde_json::from_str::<Reset>(data) else {
+        return format!("reset: {data}");
+    };
+    let place = |place: Option<String>| place.unwrap_or_else(|| "nowhere".into());
+    crate::tail::reset_notice(
+        &reset.channel,
+        &reset.reason,
+        &place(reset.from),
+        &place(reset.to),
+    )
+}

@@ -1,0 +1,240 @@
+//! Events from standard input, one JSON object a line, read by a thread of its own with a bounded queue.
+//! A line that cannot be read is handed on as an error with its number; the next line is none the worse.
+
+use std::io::{BufRead, Read};
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use sluice_wire::Channel;
+use sluice_wire::event::{check_event_id, check_event_type};
+use tokio::sync::mpsc;
+
+use crate::publish::Outgoing;
+
+/// The longest line, and the largest event on standard input; far above what a deployment accepts.
+pub const INPUT_BYTES: usize = 2 * 1024 * 1024;
+
+/// Lines read ahead of those published.
+const QUEUE_EVENTS: usize = 512;
+
+/// What a line lacks, filled in from the command line.
+#[derive(Clone, Debug)]
+pub struct Defaults {
+    pub channel: Option<Channel>,
+    pub event_type: Option<String>,
+}
+
+/// One line's event, or what is wrong with the line.
+pub type Line = Result<Outgoing, BadLine>;
+
+/// A line that is no event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BadLine {
+    /// Counted from 1.
+    pub number: u64,
+    pub what: String,
+}
+
+/// Reads `input` to its end in a thread of its own; dropping the receiver stops it at its next line.
+pub fn read(input: impl Read + Send + 'static, defaults: Defaults) -> mpsc::Receiver<Line> {
+    let (lines, queue) = mpsc::channel(QUEUE_EVENTS);
+    // A thread, not a task: a blocked read of a terminal must not hold up the end of the program.
+    std::thread::spawn(move || {
+        let mut input = std::io::BufReader::with_capacity(64 * 1024, input);
+        let mut number = 0;
+        while let Some(line) = next_line(&mut input, &mut number, &defaults) {
+            if lines.blocking_send(line).is_err() {
+                return;
+            }
+        }
+    });
+    queue
+}
+
+/// The next line that is not blank, or `None` at the end of the input.
+fn next_line(input: &mut impl BufRead, number: &mut u64, defaults: &Defaults) -> Option<Line> {
+    let mut text = Vec::new();
+    loop {
+        text.clear();
+        *number += 1;
+        let bad = |what: String| BadLine {
+            number: *number,
+            what,
+        };
+        match input
+            .by_ref()
+            .take(INPUT_BYTES as u64 + 1)
+            .read_until(b'\n', &mut text)
+        {
+            Ok(0) => return None,
+            Ok(_) => {}
+            Err(error) => return Some(Err(bad(format!("cannot read standard input: {error}")))),
+        }
+        if text.len() > INPUT_BYTES {
+            if text.last() != Some(&b'\n')
+                && let Err(error) = skip_line(input)
+            {
+                return Some(Err(bad(format!("cannot read standard input: {error}"))));
+            }
+            return Some(Err(bad(format!("longer than {INPUT_BYTES} bytes"))));
+        }
+        if !text.trim_ascii().is_empty() {
+            return Some(
+                parse(&text, defaults)
+                    .map(|event| Outgoing {
+                        line: Some(*number),
+                        ..event
+                    })
+                    .map_err(bad),
+            );
+        }
+    }
+}
+
+fn skip_line(input: &mut impl BufRead) -> std::io::Result<()> {
+    loop {
+        let buffer = input.fill_buf()?;
+        let newline = buffer.iter().position(|byte| *byte == b'\n');
+        let taken = newline.map_or(buffer.len(), |at| at + 1);
+        let ended = newline.is_some() || buffer.is_empty();
+        input.consume(taken);
+        if ended {
+            return Ok(());
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Object<'a> {
+    channel: Option<String>,
+    #[serde(rename = "type", alias = "event")]
+    event_type: Option<String>,
+    #[serde(rename = "id")]
+    event_id: Option<String>,
+    #[serde(borrow)]
+    data: &'a RawValue,
+}
+
+fn parse(line: &[u8], defaults: &Defaults) -> Result<Outgoing, String> {
+    let text = std::str::from_utf8(line)
+        .map_err(|error| format!("not UTF-8 at byte {}", error.valid_up_to()))?;
+    let object: Object = serde_json::from_str(text).map_err(|error| json_error(&error))?;
+    let channel = match object.channel {
+        Some(name) => {
+            Channel::parse(&name).map_err(|error| format!("bad channel `{name}`: {error}"))?
+        }
+        None => defaults
+            .channel
+            .clone()
+            .ok_or("no \"channel\", and none on the command line")?,
+    };
+    if let Some(event_type) = &object.event_type {
+        check_event_type(event_type).map_err(|error| format!("bad \"type\": {error}"))?;
+    }
+    if let Some(event_id) = &object.event_id {
+        check_event_id(event_id).map_err(|error| format!("bad \"id\": {error}"))?;
+    }
+    Ok(Outgoing {
+        line: None,
+        channel,
+        event_type: object.event_type.or_else(|| defaults.event_type.clone()),
+        event_id: object.event_id,
+        data: data_bytes(object.data.get())?,
+    })
+}
+
+/// A JSON string gives its text; any other value is kept as written, without the space between its tokens:
+/// numbers of any size and the order of keys survive, which a parse into a tree would not grant.
+fn data_bytes(json: &str) -> Result<Vec<u8>, String> {
+    if json.starts_with('"') {
+        let text: String = serde_json::from_str(json).map_err(|error| json_error(&error))?;
+        return Ok(text.into_bytes());
+    }
+    let mut compact = Vec::with_capacity(json.len());
+    let (mut in_string, mut escaped) = (false, false);
+    for byte in json.bytes() {
+        if in_string {
+            in_string = escaped || byte != b'"';
+            escaped = !escaped && byte == b'\\';
+        } else if byte == b'"' {
+            in_string = true;
+        } else if byte.is_ascii_whitespace() {
+            continue;
+        }
+        compact.push(byte);
+    }
+    Ok(compact)
+}
+
+/// The parser counts lines within its text, which here is always line 1: only the column helps.
+fn json_error(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let what = text
+        .rsplit_once(" at line ")
+        .map_or(&*text, |(what, _)| what);
+    format!("column {}: {what}", error.column())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+
+    use super::*;
+
+    fn lines(input: &[u8]) -> Vec<Line> {
+        let defaults = Defaults {
+            channel: Some(Channel::parse("orders").unwrap()),
+            event_type: None,
+        };
+        let mut queue = read(std::io::Cursor::new(input.to_vec()), defaults);
+        std::iter::from_fn(|| queue.blocking_recv()).collect()
+    }
+
+    fn data(json: &str) -> String {
+        String::from_utf8(data_bytes(json).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn data_keeps_its_numbers_its_order_and_its_strings() {
+        assert_eq!(data(r#""a\nb""#), "a\nb");
+        assert_eq!(data("null"), "null");
+        assert_eq!(
+            data(r#"{ "z" : 123456789012345678901234567890 , "a" : [ 1.0 , "x \" y\\" , " " ] }"#),
+            r#"{"z":123456789012345678901234567890,"a":[1.0,"x \" y\\"," "]}"#
+        );
+    }
+
+    #[test]
+    fn a_bad_line_is_numbered_and_spoils_no_other() {
+        let mut input = b"{\"data\":1}\n\n{\"data\":\n{\"data\":2}\r\n\xff\n".to_vec();
+        input.extend(vec![b'x'; INPUT_BYTES + 10]);
+        input.extend(b"\n{\"data\":3}");
+        let lines = lines(&input);
+        let good: Vec<_> = lines
+            .iter()
+            .flatten()
+            .map(|event| (event.line.unwrap(), event.data.as_slice()))
+            .collect();
+        assert_eq!(good, [(1, &b"1"[..]), (4, b"2"), (7, b"3")]);
+        let bad: Vec<_> = lines
+            .iter()
+            .filter_map(|line| line.as_ref().err())
+            .collect();
+        assert_eq!(
+            bad.iter().map(|line| line.number).collect::<Vec<_>>(),
+            [3, 5, 6]
+        );
+        assert_eq!(bad[1].what, "not UTF-8 at byte 0");
+    }
+
+    #[test]
+    fn a_misspelt_field_is_named() {
+        let bad = lines(b"{\"chanel\":\"a\",\"data\":1}")
+            .remove(0)
+            .unwrap_err();
+        assert!(bad.what.contains("unknown field `chanel`"), "{}", bad.what);
+        let bad = lines(b"{\"type\":\"a\"}").remove(0).unwrap_err();
+        assert!(bad.what.contains("missing field `data`"), "{}", bad.what);
+    }
+}
