@@ -20,3 +20,6 @@ pub mod lifecycle;
 pub mod metrics;
 pub mod reasons;
 pub mod server;
+
+#[cfg(test)]
+mod simulator;

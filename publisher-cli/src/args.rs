@@ -356,6 +356,12 @@ fn redis_address(url: &str, line: &RedisLine) -> Result<RedisAddress, Failure> {
     if url.starts_with("rediss:") {
         return Err(bad("this build of sluice has no TLS"));
     }
+    if !["redis://", "redis+unix://", "unix://"]
+        .iter()
+        .any(|scheme| url.starts_with(scheme))
+    {
+        return Err(bad("it does not begin with redis://"));
+    }
     let info = url
         .into_connection_info()
         .map_err(|error| bad(error.detail().unwrap_or(error.category())))?;

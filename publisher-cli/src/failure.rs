@@ -36,7 +36,12 @@ pub enum Failure {
     #[error(
         "{target} took the event but its reply was lost ({cause}): it may or may not be published"
     )]
-    OutcomeUnknown { target: String, cause: String },
+    OutcomeUnknown {
+        target: String,
+        cause: String,
+        /// Whether nothing at all came back in time, rather than the connection breaking.
+        silent: bool,
+    },
     /// Ctrl-C. Exit 130, without a word.
     #[error("interrupted")]
     Interrupted,
@@ -68,10 +73,9 @@ impl Failure {
         match self {
             Failure::Unreachable { .. } | Failure::Interrupted => true,
             Failure::Refused { for_all, .. } => *for_all,
-            Failure::Usage { .. }
-            | Failure::Failed { .. }
-            | Failure::SomeFailed { .. }
-            | Failure::OutcomeUnknown { .. } => false,
+            // A server that has fallen silent would cost every later event the same wait.
+            Failure::OutcomeUnknown { silent, .. } => *silent,
+            Failure::Usage { .. } | Failure::Failed { .. } | Failure::SomeFailed { .. } => false,
         }
     }
 

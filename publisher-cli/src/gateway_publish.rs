@@ -79,8 +79,7 @@ impl GatewayPublisher {
             };
             ended = match &outcome {
                 Err(failure) if failure.ends_the_batch() => Some(failure.clone()),
-                // Its reply is lost; whether the gateway lives shows with the next event.
-                Err(Failure::OutcomeUnknown { .. }) | Ok(_) | Err(_) => None,
+                Ok(_) | Err(_) => None,
             };
             outcomes.push((at, outcome));
         }
@@ -111,9 +110,9 @@ impl GatewayPublisher {
                     gateway_link::unreachable(&self.address, gateway_link::cause(&error)),
                     None,
                 ),
-                Ok(Err(error)) => (self.lost(event, gateway_link::cause(&error)), None),
+                Ok(Err(error)) => (self.lost(event, gateway_link::cause(&error), false), None),
                 Err(_) => (
-                    self.lost(event, no_answer_within(self.address.timeout)),
+                    self.lost(event, no_answer_within(self.address.timeout), true),
                     None,
                 ),
             };
@@ -136,22 +135,23 @@ impl GatewayPublisher {
             .post(url)
             .header(header::CONTENT_TYPE, "text/plain; charset=utf-8");
         if let Some(event_type) = &event.event_type {
-            request = request.header("Sluice-Event", event_type);
+            request = request.header("Sluice-Event", event_type.as_bytes());
         }
         if let Some(event_id) = &event.event_id {
-            request = request.header("Idempotency-Key", event_id);
+            request = request.header("Idempotency-Key", event_id.as_bytes());
         }
         request.body(event.data.clone()).send().await
     }
 
     /// The request left and no reply came.
-    fn lost(&self, event: &Outgoing, cause: String) -> Failure {
+    fn lost(&self, event: &Outgoing, cause: String, silent: bool) -> Failure {
         if event.event_id.is_some() {
             return gateway_link::unreachable(&self.address, cause);
         }
         Failure::OutcomeUnknown {
             target: self.address.to_string(),
             cause,
+            silent,
         }
     }
 
@@ -159,8 +159,8 @@ impl GatewayPublisher {
         let deadline = Instant::now() + self.address.timeout;
         let body = match timeout_at(deadline, gateway_link::body(response)).await {
             Ok(Ok(body)) => body,
-            Ok(Err(cause)) => return Err(self.lost(event, cause)),
-            Err(_) => return Err(self.lost(event, no_answer_within(self.address.timeout))),
+            Ok(Err(cause)) => return Err(self.lost(event, cause, false)),
+            Err(_) => return Err(self.lost(event, no_answer_within(self.address.timeout), true)),
         };
         let receipt = serde_json::from_slice::<Receipt>(&body).ok();
         let position = receipt.as_ref().and_then(|receipt| receipt.id.parse().ok());

@@ -164,14 +164,18 @@ async fn publish_lines(
         }
         pace.spent(batch.len());
         let outcomes = publisher.publish(&batch).await;
+        let mut ended = None;
         for (event, outcome) in batch.iter().zip(outcomes) {
             match outcome {
                 Ok(published) => receipts.published(event, published)?,
                 Err(failure) if failure.ends_the_batch() => {
-                    return Err(receipts.ended(event, failure));
+                    ended.get_or_insert((event.line, failure));
                 }
                 Err(failure) => receipts.failed(event.line, &failure),
             }
+        }
+        if let Some((line, failure)) = ended {
+            return Err(receipts.ended(line, failure));
         }
         receipts.flush()?;
     }
@@ -230,16 +234,17 @@ impl Receipts {
     fn flush(&mut self) -> Result<(), Failure> {
         self.progress.suspend(|| self.output.flush())
     }
-    /// What ended the batch at `event`, after telling how far it came.
-    fn ended(&mut self, event: &Outgoing, failure: Failure) -> Failure {
+    /// What ended the batch, after telling how far it came; `line` is the first that was not published for it.
+    fn ended(&mut self, line: Option<u64>, failure: Failure) -> Failure {
         if let Err(unwritten) = self.flush() {
             return unwritten;
         }
         self.progress.finish_and_clear();
-        let line = event.line.unwrap_or_default();
         eprintln!(
-            "note: {} events were published before line {line}, {} failed",
-            self.published, self.failed
+            "note: stopped at line {}: {} events were published, {} failed before",
+            line.unwrap_or_default(),
+            self.published,
+            self.failed
         );
         failure
     }

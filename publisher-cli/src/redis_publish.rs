@@ -1,10 +1,13 @@
 //! Publishing straight into Redis: a batch is one pipeline of calls of the publish script.
 
 use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use redis::aio::MultiplexedConnection;
 use redis::{
-    AsyncConnectionConfig, Cmd, ErrorKind, Pipeline, RedisError, RedisResult, ServerErrorKind,
+    AsyncConnectionConfig, Cmd, ErrorKind, Pipeline, PushInfo, PushKind, RedisError, RedisResult,
+    ServerErrorKind,
 };
 use sluice_wire::publish::{self, Publish};
 use sluice_wire::{Channel, Defaults};
@@ -26,7 +29,15 @@ enum Call {
 /// Publishes over one connection, opened when first needed and again when lost.
 pub struct RedisPublisher {
     address: RedisAddress,
-    open: Option<(MultiplexedConnection, Call)>,
+    open: Option<Open>,
+}
+
+/// A connection, and how the script is called on it.
+struct Open {
+    connection: MultiplexedConnection,
+    call: Call,
+    /// Set when Redis hangs up, so that the next event is not sent into the void and its outcome lost.
+    hung_up: Arc<AtomicBool>,
 }
 
 /// An event that has no outcome yet, by its place in the batch.
@@ -77,26 +88,31 @@ impl RedisPublisher {
         deadline: Instant,
         outcomes: &mut [Option<Outcome>],
     ) -> Result<(), Failure> {
-        let (connection, call) = match &mut self.open {
+        self.open
+            .take_if(|open| open.hung_up.load(Ordering::Relaxed));
+        let Open {
+            connection, call, ..
+        } = match &mut self.open {
             Some(open) => open,
             closed => closed.insert(open(&self.address, deadline).await?),
         };
         let pipeline = pipeline(call, &self.address, pending.iter().map(|at| &batch[*at]));
-        let cause = match timeout_at(
+        let (cause, silent) = match timeout_at(
             deadline,
             pipeline.query_async::<Vec<RedisResult<String>>>(connection),
         )
         .await
         {
             Ok(Ok(replies)) => return self.settle(batch, pending, replies, outcomes),
-            Ok(Err(error)) => redis_link::text(&error),
-            Err(_) => no_answer_within(self.address.timeout),
+            Ok(Err(error)) => (redis_link::text(&error), false),
+            Err(_) => (no_answer_within(self.address.timeout), true),
         };
         self.open = None;
         for at in pending.iter().filter(|at| batch[**at].event_id.is_none()) {
             outcomes[*at] = Some(Err(Failure::OutcomeUnknown {
                 target: self.address.to_string(),
                 cause: cause.clone(),
+                silent,
             }));
         }
         Err(redis_link::unreachable(&self.address, cause))
@@ -145,12 +161,14 @@ impl RedisPublisher {
 }
 
 /// Opens a connection and finds out how the script is called there.
-async fn open(
-    address: &RedisAddress,
-    deadline: Instant,
-) -> Result<(MultiplexedConnection, Call), Failure> {
-    let mut connection =
-        redis_link::connect(address, AsyncConnectionConfig::new(), deadline).await?;
+async fn open(address: &RedisAddress, deadline: Instant) -> Result<Open, Failure> {
+    let hung_up = Arc::new(AtomicBool::new(false));
+    let told = Arc::clone(&hung_up);
+    let config = AsyncConnectionConfig::new().set_push_sender(move |push: PushInfo| {
+        told.fetch_or(push.kind == PushKind::Disconnection, Ordering::Relaxed);
+        Ok::<(), redis::aio::SendError>(())
+    });
+    let mut connection = redis_link::connect(address, config, deadline).await?;
     let call = match timeout_at(deadline, redis_link::function_version(&mut connection)).await {
         Ok(Ok(Some(_))) => Call::Function,
         // Absent; or a server without functions, or a user who may not call them.
@@ -161,7 +179,11 @@ async fn open(
         Ok(Err(_)) => Call::script(),
         Err(_) => return Err(redis_link::no_answer(address)),
     };
-    Ok((connection, call))
+    Ok(Open {
+        connection,
+        call,
+        hung_up,
+    })
 }
 
 impl Call {

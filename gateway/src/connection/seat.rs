@@ -57,6 +57,19 @@ impl Seat {
         self.status != Status::Waiting
     }
 
+    /// Whether the reader came with a place that nobody could read, and has not been told.
+    #[must_use]
+    pub fn owes_first_reset(&self) -> bool {
+        let owed = match self.state {
+            State::Asking { reset, .. } => reset.is_some(),
+            State::Resetting(_) => true,
+            State::Probed(_) | State::Unsettled | State::Replaying { .. } | State::Live { .. } => {
+                false
+            }
+        };
+        owed && self.place.is_none()
+    }
+
     /// The serial of the question that is still open.
     #[must_use]
     pub fn open_question(&self) -> Option<u64> {

@@ -331,7 +331,10 @@ impl<T: Transport> Stream<T> {
         if self.seats.len() == 1 {
             chunk.push(frame.block(self.format));
         } else {
-            sse::write_id_line(&self.cursor(), chunk.buffer());
+            let id = self.cursor();
+            if !id.is_empty() {
+                sse::write_id_line(&id, chunk.buffer());
+            }
             chunk.push(frame.tail(self.format));
         }
         self.events += 1;
@@ -365,22 +368,23 @@ impl<T: Transport> Stream<T> {
         let Some(place) = seat.place else {
             return false;
         };
-        if seat.replayed > around.limits.backfill_events {
+        let ring = around
+            .channels
+            .get(seat.channel)
+            .and_then(|local| local.ring.as_ref());
+        let arrived = ring.is_some_and(|ring| ring.prove(place).is_some());
+        if seat.replayed > around.limits.backfill_events && !arrived {
             seat.state = State::Unsettled;
             around
                 .questions
                 .push((index, Start::Live, Some(ResetReason::BackfillLimit)));
             return false;
         }
-        if sabotaged(Mutant::ForgetTheNextPage) {
-            let ring = around
-                .channels
-                .get(seat.channel)
-                .and_then(|local| local.ring.as_ref());
-            if let Some(ring) = ring {
-                seat.place = Some(ring.tip());
-                seat.state = State::Live { next: ring.end() };
-            }
+        if sabotaged(Mutant::ForgetTheNextPage)
+            && let Some(ring) = ring
+        {
+            seat.place = Some(ring.tip());
+            seat.state = State::Live { next: ring.end() };
             return false;
         }
         self.settle(index, place, around)
@@ -411,9 +415,14 @@ impl<T: Transport> Stream<T> {
         false
     }
 
-    /// Where the reader stands, as the `id:` of the next block; empty when nothing is known.
+    /// Where the reader stands, as the `id:` of the next block; empty when nothing
+    /// is known, and while a reset is owed to a channel without a place: with an
+    /// id that says nothing of it, a reconnect would start it live in silence.
     pub(super) fn cursor(&self) -> BytesMut {
         let mut id = BytesMut::new();
+        if self.seats.iter().any(Seat::owes_first_reset) {
+            return id;
+        }
         if let [seat] = self.seats.as_slice() {
             if let Some(place) = seat.place {
                 cursor::write_bare(place, &mut id);

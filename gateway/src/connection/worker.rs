@@ -456,7 +456,8 @@ impl<T: Transport> Worker<T> {
         }
         match placed {
             Placed::At(to) => {
-                if let Some(reason) = reset {
+                // At the limit of a replay and at the head: nothing was missed.
+                if let Some(reason) = reset.filter(|_| seat.place != Some(to)) {
                     seat.state = State::Resetting(Reset {
                         from: seat.place,
                         to,

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use actix_web::body::{BodySize, MessageBody};
 use bytes::Bytes;
+use prometheus::local::LocalHistogram;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -43,6 +44,9 @@ struct Local {
     metrics: ConnectionMetrics,
     hub: HubMetrics,
     seats: Cell<usize>,
+    /// Gathered here and added to the node's at every tick: a histogram that
+    /// all workers share would cost more than the delivery it measures.
+    latency: RefCell<LocalHistogram>,
 }
 
 /// The way out through an HTTP response body.
@@ -79,6 +83,7 @@ impl LocalStreams {
             id: port.worker,
             broker,
             admission,
+            latency: RefCell::new(metrics.0.delivery_latency_seconds.local()),
             metrics: metrics.0,
             hub: metrics.1,
             seats: Cell::new(0),
@@ -152,6 +157,7 @@ impl LocalStreams {
         let before = self.0.seats.replace(seats);
         let change = i64::try_from(seats).unwrap_or(0) - i64::try_from(before).unwrap_or(0);
         self.0.metrics.subscriptions.add(change);
+        self.0.latency.borrow().flush();
     }
 
     /// Asks the node what streams want to know; what does not fit waits for the next turn.
@@ -184,21 +190,18 @@ impl LocalStreams {
     fn count(&self, worker: &mut Worker<BodyTransport>) {
         let tally = worker.tally();
         let metrics = &self.0.metrics;
-        for latency in tally.latencies.drain(..) {
-            if latency < 0 {
+        let latency = self.0.latency.borrow_mut();
+        let replayed = std::mem::take(&mut tally.replayed);
+        let ephemerals = std::mem::take(&mut tally.ephemerals);
+        let live = tally.latencies.len() as u64;
+        metrics.delivered.inc_by(live + replayed + ephemerals);
+        for millis in tally.latencies.drain(..) {
+            if millis < 0 {
                 metrics.latency_clamped.inc();
             }
-            let millis = u32::try_from(latency.max(0)).unwrap_or(u32::MAX);
-            metrics
-                .delivery_latency_seconds
-                .observe(f64::from(millis) / 1_000.0);
-            metrics.delivered.inc();
+            let millis = u32::try_from(millis.max(0)).unwrap_or(u32::MAX);
+            latency.observe(f64::from(millis) / 1_000.0);
         }
-        metrics
-            .delivered
-            .inc_by(std::mem::take(&mut tally.ephemerals));
-        let replayed = std::mem::take(&mut tally.replayed);
-        metrics.delivered.inc_by(replayed);
         self.0.hub.replay_events.inc_by(replayed);
         for reason in tally.resets.drain(..) {
             self.0.hub.resets_told.of(reason).inc();

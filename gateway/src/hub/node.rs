@@ -121,6 +121,9 @@ impl Node {
                 let linger = self.limits.linger;
                 if let Some(served) = self.channels.get_mut(&channel) {
                     served.chain.leave(worker);
+                    // Whoever asked on this worker has gone: an open question must not hold the channel.
+                    served.waiting.retain(|waiting| waiting.worker != worker);
+                    served.parked.retain(|(other, ..)| *other != worker);
                     if served.chain.is_idle() {
                         served.idle_at = Some(now + linger);
                         self.due.insert((now + linger, channel));
@@ -182,7 +185,9 @@ impl Node {
 
     /// Messages of unknown channels were lost on the way to this node.
     pub fn doubt_all<W: World>(&mut self, cause: SyncCause, world: &mut W, now: Duration) {
-        let channels: Vec<Channel> = self.channels.keys().cloned().collect();
+        let mut channels: Vec<Channel> = self.channels.keys().cloned().collect();
+        // The same run must give the same steps.
+        channels.sort_unstable();
         for channel in channels {
             self.doubt(&channel, cause, world, now);
         }
@@ -225,18 +230,20 @@ impl Node {
 
     /// Time has passed; call it every few dozen milliseconds.
     pub fn tick<W: World>(&mut self, world: &mut W, now: Duration) {
-        self.deliver_held(world);
-        while self.failed.front().is_some_and(|(at, _)| *at <= now) {
-            self.queued
-                .extend(self.failed.pop_front().map(|(_, key)| key));
-        }
-        self.next_backfills(world);
+        // Stands before answers: one who is answered but does not know where the
+        // channel stands can only ask again, and would fill the queue with that for ever.
         for channel in std::mem::take(&mut self.unstood) {
             self.on_channel(&channel, world, now, |served, step| {
                 served.chain.stand(step);
                 false
             });
         }
+        self.deliver_held(world);
+        while self.failed.front().is_some_and(|(at, _)| *at <= now) {
+            self.queued
+                .extend(self.failed.pop_front().map(|(_, key)| key));
+        }
+        self.next_backfills(world);
         while self.due.first().is_some_and(|(at, _)| *at <= now) {
             if let Some((_, channel)) = self.due.pop_first() {
                 self.fire(&channel, world, now);
@@ -408,8 +415,7 @@ impl Node {
         let Some(served) = self.channels.get(channel) else {
             return;
         };
-        let idle = served.chain.is_idle() && served.waiting.is_empty();
-        if idle && served.idle_at.is_some_and(|at| at <= now) {
+        if served.chain.is_idle() && served.idle_at.is_some_and(|at| at <= now) {
             self.channels.remove(channel);
             world.unsubscribe(channel);
             return;
@@ -433,6 +439,7 @@ impl Node {
             }
         }
         if !channels.is_empty() {
+            channels.sort_unstable();
             self.auditing = true;
             world.heads(channels);
         }
@@ -492,12 +499,15 @@ fn judge(key: &(Channel, Start), mut reading: Reading, confirmed: bool) -> Optio
     let (channel, start) = key;
     match *start {
         Start::Live => Some(Placed::At(reading.head)),
-        Start::Holds(place) => Some(Placed::Holds(
-            reading.head == place
-                || reading.entries.first().is_some_and(|entry| {
+        Start::Holds(place) => {
+            let first = reading.entries.first();
+            let holds = reading.head == place
+                || first.is_some_and(|entry| {
                     entry.position == place || (place.is_genesis() && entry.prev == place)
-                }),
-        )),
+                });
+            // Held by nobody means a reset: that, too, calls for a second look.
+            (holds || confirmed).then_some(Placed::Holds(holds))
+        }
         Start::Since(_) | Start::Last(_) => {
             let from = reading
                 .entries

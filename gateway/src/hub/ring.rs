@@ -121,25 +121,24 @@ impl Ring {
         serial < self.first
     }
 
-    /// The serial of what follows `place`, if this ring proves the place.
+    /// The serial of what follows `place`, if this ring proves the place: the
+    /// next event, since ephemeral ones in between may have been read before.
     #[must_use]
     pub fn prove(&self, place: Position) -> Option<u64> {
         if self.tip() == place {
             return Some(self.end());
         }
         let skip = usize::try_from(self.provable.saturating_sub(self.first)).unwrap_or(usize::MAX);
-        if skip == 0 && self.base == place {
-            return Some(self.first);
+        let provable = self.entries.range(skip.min(self.entries.len())..);
+        if let Some(index) = provable.clone().rposition(|kept| kept.place == place) {
+            return Some(self.first + (skip + index + 1) as u64);
         }
-        if skip > 0 {
-            let reset = self.kept(self.provable - 1);
-            if reset.is_some_and(|kept| kept.place == place) {
-                return Some(self.provable);
-            }
-        }
-        let provable = self.entries.iter().skip(skip);
-        let index = provable.clone().position(|kept| kept.place == place)?;
-        Some(self.first + (skip + index + 1) as u64)
+        let start = if skip == 0 {
+            Some(self.base)
+        } else {
+            self.kept(self.provable - 1).map(|reset| reset.place)
+        };
+        (start == Some(place)).then_some(self.first + skip as u64)
     }
 
     fn kept(&self, serial: u64) -> Option<&Kept> {

@@ -136,7 +136,7 @@ pub struct RedisLine {
     )]
     pub redis: Option<String>,
     /// What the names of Sluice's keys begin with
-    #[arg(long, value_name = "PREFIX", env = "SLUICE_REDIS_PREFIX", default_value = Keys::DEFAULT_PREFIX, value_parser = Keys::new)]
+    #[arg(long, value_name = "PREFIX", env = "SLUICE_REDIS_PREFIX", hide_env_values = true, default_value = Keys::DEFAULT_PREFIX, value_parser = Keys::new)]
     pub prefix: Keys,
     /// How long to wait for an answer
     #[arg(long, value_name = "TIME", default_value = "4s", value_parser = timeout)]

@@ -1,0 +1,306 @@
+//! Where clients meet the workers: dialling, pulling bytes, leaving, and the
+//! worker threads' own loop.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use rand::Rng;
+use sluice_wire::channel::Channel;
+use sluice_wire::cursor::Cursor;
+
+use super::checker::{Asked, Seen};
+use super::client::{Fresh, Session};
+use super::node::{Socket, clock};
+use super::world::{Due, MS, Simulation};
+use crate::connection::stream::Pull;
+use crate::connection::{Opening, StartAt};
+
+impl Simulation {
+    pub fn tick(&mut self, n: usize) {
+        self.drive(n, |node, port, now| node.tick(port, now));
+        let life = self.gateways[n].life;
+        self.after(40 * MS, Due::Tick(n, life));
+    }
+
+    pub fn tick_worker(&mut self, n: usize, w: usize) {
+        let life = self.gateways[n].life;
+        let thread = &mut self.gateways[n].threads[w];
+        let mut delay = 100 * MS;
+        if thread.busy_until > self.now {
+            delay = thread.busy_until - self.now;
+        } else {
+            thread.worker.tick(clock(self.now));
+            self.after_worker(n, w);
+        }
+        self.after(delay, Due::WorkerTick(n, life, w));
+    }
+
+    /// Wakes every worker that has something to hear.
+    pub fn wake(&mut self, n: usize) {
+        let life = self.gateways[n].life;
+        for w in 0..self.settings.workers {
+            let thread = &self.gateways[n].threads[w];
+            if thread.queue.is_empty() || thread.scheduled {
+                continue;
+            }
+            let at = thread.busy_until.max(self.now + self.between(20, MS));
+            self.gateways[n].threads[w].scheduled = true;
+            self.at(at, Due::Hear(n, life, w));
+        }
+    }
+
+    /// A worker takes what is in its queue, at most as much as it gets to.
+    pub fn hear(&mut self, n: usize, w: usize) {
+        let most = self.rng.random_range(1..=8);
+        let thread = &mut self.gateways[n].threads[w];
+        thread.scheduled = false;
+        if thread.busy_until <= self.now {
+            let count = thread.queue.len().min(most);
+            for message in thread.queue.drain(..count) {
+                thread.worker.hear(message, clock(self.now));
+            }
+            self.after_worker(n, w);
+        }
+        self.wake(n);
+    }
+
+    /// Passes on what a worker asks, and looks after whoever it has notified.
+    fn after_worker(&mut self, n: usize, w: usize) {
+        let room = self.settings.queue;
+        let gateway = &mut self.gateways[n];
+        let thread = &mut gateway.threads[w];
+        while gateway.asks.len() < room
+            && let Some(ask) = thread.worker.outbox().pop_front()
+        {
+            gateway.asks.push_back((w, ask));
+        }
+        let owed = !thread.worker.outbox().is_empty();
+        let ready = std::mem::take(&mut *thread.ready.borrow_mut());
+        if owed {
+            self.counters.count("asks overflow");
+        }
+        if !gateway.asks.is_empty() && !gateway.asks_scheduled {
+            gateway.asks_scheduled = true;
+            let life = gateway.life;
+            let delay = self.between(20, MS);
+            self.after(delay, Due::Asks(n, life));
+        }
+        for (client, dials) in ready {
+            self.notified(client, dials);
+        }
+    }
+
+    pub fn take_asks(&mut self, n: usize) {
+        self.gateways[n].asks_scheduled = false;
+        let asks = std::mem::take(&mut self.gateways[n].asks);
+        for (w, ask) in asks {
+            self.say(|| format!("node {n}: worker {w} asks {ask:?}"));
+            self.drive(n, |node, port, now| node.ask(w, ask, port, now));
+        }
+        for w in 0..self.settings.workers {
+            self.after_worker(n, w);
+        }
+    }
+
+    fn notified(&mut self, client: usize, dials: u32) {
+        let lag = self.clients[client].lag;
+        let Some(session) = self.session(client, dials) else {
+            return;
+        };
+        if session.aborted.get() {
+            self.counters.count("stream aborted");
+            self.end_session(client);
+            self.dial_later(client);
+        } else if !session.pulling {
+            session.pulling = true;
+            self.after(lag, Due::Pull(client, dials));
+        }
+    }
+
+    fn session(&mut self, client: usize, dials: u32) -> Option<&mut Session> {
+        let client = &mut self.clients[client];
+        client.session.as_mut().filter(|_| client.dials == dials)
+    }
+
+    /// A client opens a stream somewhere.
+    pub fn dial(&mut self, number: usize) {
+        let n = self.rng.random_range(0..self.gateways.len());
+        let w = self.rng.random_range(0..self.settings.workers);
+        let life = self.gateways[n].life;
+        let wall = self.redis.wall(self.now);
+        let client = &mut self.clients[number];
+        client.dials += 1;
+        let cursor = Some(client.last_event_id.clone()).filter(|id| !id.is_empty());
+        let start = match (&cursor, client.fresh) {
+            (Some(text), _) => Cursor::parse(text).map_or(StartAt::Unreadable, StartAt::Cursor),
+            (None, Fresh::Live) => StartAt::Live,
+            (None, Fresh::Since(ms)) => StartAt::Since(wall.saturating_sub(ms)),
+            (None, Fresh::Last(count)) => StartAt::Last(count),
+        };
+        let name = |c: &usize| self.redis.channels[*c].name.clone();
+        let channels: Vec<Channel> = client.channels.iter().map(name).collect();
+        let asked = Asked {
+            channels: client.channels.clone(),
+            format: client.format,
+            cursor,
+            server: (n, life, w),
+        };
+        let aborted: Rc<Cell<bool>> = Rc::default();
+        let thread = &mut self.gateways[n].threads[w];
+        let socket = Socket {
+            client: (number, client.dials),
+            aborted: aborted.clone(),
+            ready: thread.ready.clone(),
+        };
+        let opening = Opening {
+            channels,
+            start,
+            format: client.format,
+            expires_at: None,
+        };
+        let key = thread.worker.open(&opening, socket, clock(self.now));
+        client.session = Some(Session {
+            gateway: n,
+            life,
+            worker: w,
+            key,
+            pulling: true,
+            aborted,
+        });
+        let dials = client.dials;
+        self.see(number, Seen::Connected(asked));
+        self.after(0, Due::Pull(number, dials));
+        self.after_worker(n, w);
+    }
+
+    /// A client reads one piece of its stream.
+    pub fn pull(&mut self, number: usize) {
+        let client = &self.clients[number];
+        let (dials, lag) = (client.dials, client.lag);
+        let Some(session) = client.session.clone() else {
+            return;
+        };
+        let (n, w) = (session.gateway, session.worker);
+        let wall = self.redis.wall(self.now);
+        let thread = &mut self.gateways[n].threads[w];
+        let wait = client.stalled_until.max(thread.busy_until);
+        if wait > self.now {
+            self.at(wait, Due::Pull(number, dials));
+            return;
+        }
+        let pull = thread.worker.pull(session.key, clock(self.now), wall);
+        let tally = thread.worker.tally();
+        tally.latencies.clear();
+        tally.resets.clear();
+        if tally.unlinked > 0 {
+            self.fail(format!("node {n} worker {w}: a frame did not link"));
+        }
+        match pull {
+            Pull::Bytes(bytes) => {
+                self.take_bytes(number, &bytes);
+                self.after(lag, Due::Pull(number, dials));
+            }
+            Pull::Pending => {
+                if let Some(session) = self.session(number, dials) {
+                    session.pulling = false;
+                }
+            }
+            Pull::End => {
+                self.end_session(number);
+                self.dial_later(number);
+            }
+        }
+        self.after_worker(n, w);
+    }
+
+    /// Bytes arrive at a client.
+    pub fn take_bytes(&mut self, number: usize, bytes: &[u8]) {
+        self.digest_in(&bytes);
+        match self.clients[number].parser.feed(bytes) {
+            Err(why) => self.fail(format!("client {number}: {why}")),
+            Ok(blocks) => {
+                for block in blocks {
+                    if block.event_type == "sluice.close" {
+                        self.count_close(&block.data);
+                    }
+                    if let Some(id) = &block.id {
+                        self.clients[number].last_event_id.clone_from(id);
+                    }
+                    self.see(number, Seen::Block(block));
+                }
+            }
+        }
+    }
+
+    fn count_close(&mut self, data: &str) {
+        for (reason, name) in [
+            ("slow_consumer", "close slow_consumer"),
+            ("drain", "close drain"),
+            ("max_age", "close max_age"),
+        ] {
+            if data.contains(reason) {
+                self.counters.count(name);
+            }
+        }
+    }
+
+    /// Both sides know that the stream is over.
+    fn end_session(&mut self, number: usize) {
+        if let Some(session) = self.lose_session(number) {
+            self.reap(session.gateway, session.worker, session.key);
+        }
+    }
+
+    /// The client has gone; the node notices now or later.
+    pub fn hang_up(&mut self, number: usize) {
+        let Some(session) = self.lose_session(number) else {
+            return;
+        };
+        let delay = if self.chance(0.5) {
+            0
+        } else {
+            self.between(0, 2_000 * MS)
+        };
+        let (n, w, key) = (session.gateway, session.worker, session.key);
+        self.after(delay, Due::Reap(n, session.life, w, key));
+    }
+
+    /// The client's side of an end. Whatever was on the way to it is lost.
+    pub fn lose_session(&mut self, number: usize) -> Option<Session> {
+        let client = &mut self.clients[number];
+        let session = client.session.take()?;
+        client.parser = super::eventsource::Parser::default();
+        client.dials += 1;
+        self.see(number, Seen::Gone);
+        Some(session)
+    }
+
+    pub fn reap(&mut self, n: usize, w: usize, key: usize) {
+        let ended = self.gateways[n].threads[w]
+            .worker
+            .remove(key, clock(self.now));
+        if ended.is_none() {
+            self.fail(format!("node {n} worker {w}: stream {key} is not there"));
+        }
+        self.after_worker(n, w);
+    }
+
+    pub fn dial_later(&mut self, number: usize) {
+        let delay = self.between(0, 600 * MS);
+        let dials = self.clients[number].dials;
+        self.after(delay, Due::Dial(number, dials));
+    }
+
+    /// The node ends its streams over a while and is then replaced.
+    pub fn drain_gateway(&mut self, n: usize) {
+        let window = Duration::from_millis(1_500);
+        let gateway = &mut self.gateways[n];
+        gateway.draining = true;
+        for thread in &mut gateway.threads {
+            thread.worker.drain(clock(self.now), window);
+        }
+        let life = gateway.life;
+        self.after(4_000 * MS, Due::Restart(n, life));
+    }
+}

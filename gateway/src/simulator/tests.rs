@@ -1,0 +1,100 @@
+//! The promises of the protocol core, over many seeds.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::counters::Counters;
+use super::{Outcome, finish, run, start};
+use crate::hub::sabotage::{Mutant, choose};
+
+/// A number from the environment, or what a quick run takes.
+fn setting(name: &str, otherwise: u64) -> u64 {
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "how long to test is said on the command line"
+    )]
+    let text = std::env::var(name).ok();
+    text.map_or(otherwise, |text| text.parse().expect("a number"))
+}
+
+/// Runs seeds on every core until one fails; gives its number and why.
+fn run_seeds(seeds: std::ops::Range<u64>, steps: u64) -> (Counters, Option<(u64, String)>) {
+    let next = AtomicU64::new(seeds.start);
+    let found: Mutex<(Counters, Option<(u64, String)>)> = Mutex::default();
+    let cores = std::thread::available_parallelism().map_or(2, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..cores {
+            scope.spawn(|| {
+                let mut counters = Counters::default();
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= seeds.end {
+                        break;
+                    }
+                    let outcome = run(seed, steps);
+                    counters.merge(&outcome.counters);
+                    if let Some(why) = outcome.violation {
+                        next.store(seeds.end, Ordering::Relaxed);
+                        let mut found = found.lock().expect("not poisoned");
+                        if found.1.as_ref().is_none_or(|(earlier, _)| seed < *earlier) {
+                            found.1 = Some((seed, why));
+                        }
+                    }
+                }
+                found.lock().expect("not poisoned").0.merge(&counters);
+            });
+        }
+    });
+    found.into_inner().expect("not poisoned")
+}
+
+/// Nothing lost, repeated or reordered in silence, whatever happens.
+#[test]
+fn every_seed_keeps_the_promise() {
+    let seeds = setting("SLUICE_SIM_SEEDS", 1_000);
+    let steps = setting("SLUICE_SIM_STEPS", 1_000);
+    let (counters, failure) = run_seeds(0..seeds, steps);
+    for (name, count) in counters.iter() {
+        println!("{count:>12}  {name}");
+    }
+    if let Some((seed, why)) = failure {
+        panic!(
+            "seed {seed}: {why}\nreplay: SLUICE_SIM_SEED={seed} SLUICE_SIM_STEPS={steps} \
+             cargo test -p sluice-gateway simulator::tests::one_seed -- --nocapture"
+        );
+    }
+}
+
+/// Replays one seed, told by `SLUICE_SIM_SEED`, with everything that happens.
+#[test]
+fn one_seed() {
+    let seed = setting("SLUICE_SIM_SEED", 1);
+    let steps = setting("SLUICE_SIM_STEPS", 1_000);
+    let mut simulation = start(seed, steps);
+    simulation.talk = setting("SLUICE_SIM_SEED", u64::MAX) != u64::MAX;
+    let Outcome { violation, .. } = finish(&mut simulation);
+    assert_eq!(violation, None, "seed {seed}");
+}
+
+/// The same seed gives the same run, to the byte.
+#[test]
+fn a_seed_always_gives_the_same_run() {
+    for seed in 0..10 {
+        assert_eq!(run(seed, 1_000).digest, run(seed, 1_000).digest);
+    }
+}
+
+/// Each named defect of the core is noticed.
+#[test]
+fn every_mutant_dies() {
+    let steps = setting("SLUICE_SIM_STEPS", 1_000);
+    for mutant in Mutant::ALL {
+        choose(Some(mutant));
+        let killer = (0..400).find_map(|seed| Some((seed, run(seed, steps).violation?)));
+        choose(None);
+        match killer {
+            Some((seed, why)) => println!("{mutant:?}: seed {seed}: {why:.160}"),
+            None => println!("{mutant:?} survives"),
+        }
+    }
+}

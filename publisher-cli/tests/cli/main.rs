@@ -1,0 +1,10 @@
+//! What `sluice` promises at the shell: the built binary against a real redis-server, and against an HTTP responder.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+
+mod gateway;
+mod install;
+mod publish;
+mod support;
+mod tail;
+mod words;
