@@ -1,0 +1,58 @@
+# Everything a person or the CI does here. `make` alone lists it.
+
+SHELL := /usr/bin/env bash
+CARGO := cargo
+# One selection of packages for every build: another would unify features in another way and build all again.
+ALL := --locked --workspace
+STAGE := scripts/stage
+SOAK_SEEDS ?= 10000
+
+.DEFAULT_GOAL := help
+.PHONY: help run build check fmt fmt-check clippy deny tidy setup test test-full soak bench clean
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  %-10s %s\n", $$1, $$2 }'
+
+run: ## Build and start one gateway in --dev, on the embedded broker unless SLUICE__REDIS__URL is set
+	@scripts/run
+
+build: ## Build everything, tests included
+	$(CARGO) build $(ALL) --all-targets
+
+check: fmt-check clippy deny tidy ## Format, lints, licences and sources of crates, tidiness
+
+fmt: ## Format the tree
+	$(CARGO) fmt --all
+
+fmt-check:
+	$(CARGO) fmt --all --check
+
+clippy:
+	$(CARGO) clippy $(ALL) --all-targets -- -D warnings
+
+deny:
+	@scripts/deny
+
+tidy:
+	$(CARGO) test $(ALL) --test tidy
+
+setup: ## Install what the tests need and this machine lacks (redis-server)
+	@scripts/setup
+
+test: setup ## Build, then unit, simulator, script and CLI tests and the scenarios on real parts
+	@$(STAGE) --first build 12 $(CARGO) build $(ALL) --all-targets
+	@$(STAGE) unit+simulator 5 $(CARGO) test $(ALL) --lib --bins
+	@$(STAGE) scripts+cli+scenarios 10 $(CARGO) test $(ALL) --test '*'
+	@$(STAGE) --summary
+
+test-full: test soak ## The same, then the tests marked as slow, and the soak
+	@$(STAGE) --first slow 60 $(CARGO) test $(ALL) --lib --bins --test '*' -- --ignored
+
+soak: ## The simulator over many seeds, optimised: SOAK_SEEDS=10000
+	SLUICE_SIM_SEEDS=$(SOAK_SEEDS) $(CARGO) test --locked --release -p sluice-gateway --lib simulator:: -- --nocapture
+
+bench: setup ## Measure idle memory, fan-out and publishing, one line of JSON each
+	@scripts/bench
+
+clean: ## Remove what was built
+	$(CARGO) clean
