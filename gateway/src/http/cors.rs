@@ -11,7 +11,9 @@ use actix_web::middleware::Next;
 use actix_web::{Error, HttpResponse, web};
 
 use super::problem::{Code, Problem};
+use super::routes::{EVENTS, Public};
 use crate::config::origin;
+use crate::reasons::RejectReason;
 
 /// Request headers that a page may set.
 pub const ALLOW_HEADERS: &str =
@@ -101,6 +103,12 @@ pub async fn layer<B: MessageBody + 'static>(
         && request
             .headers()
             .contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
+    if verdict == Verdict::Refused
+        && request.path() == EVENTS
+        && let Some(public) = request.app_data::<web::Data<Public>>()
+    {
+        public.connections.rejected.of(RejectReason::Origin).inc();
+    }
     let mut response = match (&verdict, preflight) {
         (Verdict::Refused, _) => request.error_response(refusal()).map_into_right_body(),
         (Verdict::Allowed(_) | Verdict::SameOrigin, true) => request

@@ -11,6 +11,9 @@ use crate::broker::Broker;
 use crate::health::Health;
 use crate::metrics::{ConnectionMetrics, HttpMetrics};
 
+/// Where streams are.
+pub const EVENTS: &str = "/v1/events";
+
 /// What the public routes need; one per process, shared by its workers.
 pub struct Public {
     pub authenticator: Authenticator,
@@ -40,11 +43,12 @@ pub struct PublicLimits {
 /// Adds the public routes; `page` adds the first page at `/`.
 pub fn add(app: &mut web::ServiceConfig, page: bool) {
     app.service(
-        web::resource("/v1/events")
+        web::resource(EVENTS)
             .route(web::get().to(subscribe::get))
+            .route(web::head().to(subscribe::head))
             .route(web::post().to(subscribe::post))
             .default_service(web::to(|| async {
-                problem::method_not_allowed("GET, POST")
+                problem::method_not_allowed("GET, HEAD, POST")
             })),
     );
     app.service(

@@ -1,12 +1,14 @@
 //! `GET` and `POST /v1/events`: from a request to a stream, or to a refusal
 //! that a browser's `EventSource` survives where it will pass.
 
+use std::convert::Infallible;
 use std::time::{Duration, SystemTime};
 
 use actix_web::http::Version;
 use actix_web::http::header::{self, HeaderMap};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
+use futures_util::stream;
 use rand::Rng;
 
 use super::auth::{Action, AuthError, Grant};
@@ -41,6 +43,25 @@ pub async fn get(
     subscribe(&request, wanted, &public, &streams)
 }
 
+/// `HEAD /v1/events`: what [`get`] would answer, without its body and without a stream (RFC 9110, 9.3.2).
+///
+/// # Errors
+/// As [`get`], but for what only opening a stream can tell.
+pub async fn head(
+    request: HttpRequest,
+    public: web::Data<Public>,
+) -> Result<HttpResponse, Problem> {
+    let wanted = SubscribeRequest::from_query(
+        request.query_string(),
+        request.headers(),
+        public.limits.subscribe,
+        SystemTime::now(),
+    );
+    check(&request, wanted, &public)?;
+    // As long as the answer to GET: of unknown length.
+    Ok(event_stream().streaming(stream::empty::<Result<Bytes, Infallible>>()))
+}
+
 /// `POST /v1/events` with `{"channels":["orders"]}`, for callers with many
 /// channels or a long cursor.
 ///
@@ -69,6 +90,25 @@ fn subscribe(
     public: &Public,
     streams: &LocalStreams,
 ) -> Result<HttpResponse, Problem> {
+    let (wanted, grant) = check(request, wanted, public)?;
+    if public.health.phase() == Phase::Draining {
+        return refuse(Refusal::Drain, request, &wanted, public);
+    }
+    let Some(peer) = Peer::of(request, public.limits.streams_per_connection) else {
+        return refuse(Refusal::Limit, request, &wanted, public);
+    };
+    match streams.open(&opening(&wanted, &grant, public), peer) {
+        Some(body) => Ok(event_stream().body(body)),
+        None => refuse(Refusal::Overload, request, &wanted, public),
+    }
+}
+
+/// Whether the request may have what it wants, as far as it says itself.
+fn check(
+    request: &HttpRequest,
+    wanted: Result<SubscribeRequest, Problem>,
+    public: &Public,
+) -> Result<(SubscribeRequest, Grant), Problem> {
     let rejected = &public.connections.rejected;
     let wanted = wanted.inspect_err(|_| rejected.of(RejectReason::BadRequest).inc())?;
     if !accepts_event_stream(request.headers()) {
@@ -85,16 +125,7 @@ fn subscribe(
         public.http.auth_failures.of(error.code()).inc();
         rejected.of(RejectReason::Forbidden).inc();
     })?;
-    if public.health.phase() == Phase::Draining {
-        return refuse(Refusal::Drain, request, &wanted, public);
-    }
-    let Some(peer) = Peer::of(request, public.limits.streams_per_connection) else {
-        return refuse(Refusal::Limit, request, &wanted, public);
-    };
-    match streams.open(&opening(&wanted, &grant, public), peer) {
-        Some(body) => Ok(event_stream().body(body)),
-        None => refuse(Refusal::Overload, request, &wanted, public),
-    }
+    Ok((wanted, grant))
 }
 
 fn allow(grant: &Grant, wanted: &SubscribeRequest) -> Result<(), AuthError> {

@@ -1,0 +1,202 @@
+//! HTTP/2 without TLS: idle streams that nobody polls must end with their connection, and be counted.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use h2::RecvStream;
+use h2::client::{ResponseFuture, SendRequest};
+use http::{HeaderMap, Request, StatusCode};
+use tokio::net::TcpStream;
+
+use crate::harness::PATIENCE;
+use crate::harness::node::Node;
+
+const CONNECTIONS: &str = "sluice_connections";
+const SOON: Duration = Duration::from_secs(3);
+
+/// An HTTP/2 connection with prior knowledge; dropped, its TCP connection closes.
+struct Connection {
+    requests: SendRequest<Bytes>,
+    driver: tokio::task::JoinSet<()>,
+}
+
+impl Connection {
+    async fn open(node: &Node) -> Connection {
+        let socket = TcpStream::connect(node.public).await.expect("connected");
+        let (requests, connection) = h2::client::handshake(socket).await.expect("a handshake");
+        let mut driver = tokio::task::JoinSet::new();
+        // How a connection ends is each test's own matter.
+        driver.spawn(async { connection.await.unwrap_or_default() });
+        Connection { requests, driver }
+    }
+
+    async fn ask(&mut self, accept: &str) -> ResponseFuture {
+        let mut requests = self.requests.clone().ready().await.expect("room");
+        let request = Request::get("http://sluice.test/v1/events?channel=a")
+            .header("accept", accept)
+            .body(())
+            .expect("a request");
+        requests.send_request(request, true).expect("sent").0
+    }
+
+    /// Opens a stream and reads up to its `sluice.open`.
+    async fn stream(&mut self) -> RecvStream {
+        let response = self
+            .ask("text/event-stream")
+            .await
+            .await
+            .expect("an answer");
+        assert_eq!(response.status(), StatusCode::OK);
+        check_headers(response.headers());
+        let mut body = response.into_body();
+        let mut text = Vec::new();
+        while !text.windows(2).any(|two| two == b"\n\n") {
+            let bytes = body.data().await.expect("more").expect("no error");
+            body.flow_control()
+                .release_capacity(bytes.len())
+                .expect("released");
+            text.extend_from_slice(&bytes);
+        }
+        assert!(text.starts_with(b":\n"), "{text:?}");
+        body
+    }
+}
+
+fn check_headers(headers: &HeaderMap) {
+    assert_eq!(headers["content-type"], "text/event-stream; charset=utf-8");
+    assert_eq!(headers["cache-control"], "no-cache, no-transform");
+    // Connection-specific fields make a message malformed (RFC 9113, 8.2.2).
+    assert!(!headers.contains_key("connection") && !headers.contains_key("transfer-encoding"));
+}
+
+fn block_on<F: Future>(future: F) -> F::Output {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    runtime.expect("a runtime").block_on(future)
+}
+
+async fn gauge(node: &Node, what: &str, wanted: f64, within: Duration) {
+    let deadline = Instant::now() + within;
+    loop {
+        let admin = node.admin;
+        let read =
+            tokio::task::spawn_blocking(move || crate::harness::node::metric(admin, CONNECTIONS));
+        let seen = read.await.expect("read");
+        if seen == wanted {
+            return;
+        }
+        assert!(
+            Instant::now() < deadline,
+            "{what}: still {seen}, not {wanted}"
+        );
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// Fifty idle streams are gone with their TCP connection, with no event and no heartbeat to find out by.
+#[test]
+fn idle_streams_go_with_their_connection() {
+    let node = Node::embedded(&[("STREAM__HEARTBEAT", "1m")]).ready();
+    block_on(async {
+        let mut connection = Connection::open(&node).await;
+        let mut streams = Vec::new();
+        for _ in 0..50 {
+            streams.push(connection.stream().await);
+        }
+        gauge(&node, "all are open", 50.0, PATIENCE).await;
+        connection.driver.shutdown().await;
+        gauge(&node, "all are gone", 0.0, SOON).await;
+        drop(streams);
+    });
+}
+
+/// One reset stream of a living connection is freed at the next heartbeat; its neighbour stays.
+#[test]
+fn a_reset_stream_is_freed_by_the_next_heartbeat() {
+    let node = Node::embedded(&[("STREAM__HEARTBEAT", "500ms")]).ready();
+    block_on(async {
+        let mut connection = Connection::open(&node).await;
+        let kept = connection.stream().await;
+        let reset = connection.stream().await;
+        gauge(&node, "both are open", 2.0, PATIENCE).await;
+        // Dropped, the client's half sends RST_STREAM(CANCEL).
+        drop(reset);
+        gauge(&node, "the reset one is gone", 1.0, SOON).await;
+        gauge(&node, "the other stays", 1.0, SOON).await;
+        drop(kept);
+    });
+}
+
+/// One connection carries its number of streams and not one more, told the way each kind of caller survives; a
+/// stream that ends makes room again.
+#[test]
+fn streams_of_one_connection_are_limited() {
+    let node = Node::embedded(&[
+        ("LIMITS__STREAMS_PER_CONNECTION", "3"),
+        ("STREAM__HEARTBEAT", "500ms"),
+    ])
+    .ready();
+    block_on(async {
+        let mut connection = Connection::open(&node).await;
+        let mut streams = Vec::new();
+        for _ in 0..3 {
+            streams.push(connection.stream().await);
+        }
+        let refused = connection
+            .ask("text/event-stream")
+            .await
+            .await
+            .expect("an answer");
+        assert_eq!(refused.status(), StatusCode::OK);
+        let text = whole(refused.into_body()).await;
+        assert!(text.contains("data: {\"reason\":\"limit\"}\n"), "{text}");
+        assert!(text.starts_with("retry: "), "{text}");
+        let refused = connection.ask("*/*").await.await.expect("an answer");
+        assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
+        assert!(refused.headers().contains_key("retry-after"));
+        // Another connection has room of its own.
+        let mut other = Connection::open(&node).await;
+        let elsewhere = other.stream().await;
+        drop(streams.pop());
+        gauge(&node, "one is gone", 3.0, SOON).await;
+        streams.push(connection.stream().await);
+        drop(elsewhere);
+    });
+}
+
+/// Requests turned away for another reason do not use up the connection's streams.
+#[test]
+fn refused_requests_do_not_count_as_streams() {
+    let node = Node::embedded(&[
+        ("LIMITS__STREAMS_PER_CONNECTION", "3"),
+        ("LIMITS__CONNECTIONS", "1"),
+        ("STREAM__HEARTBEAT", "500ms"),
+    ])
+    .ready();
+    block_on(async {
+        let mut other = Connection::open(&node).await;
+        let only = other.stream().await;
+        let mut connection = Connection::open(&node).await;
+        for _ in 0..5 {
+            let refused = connection
+                .ask("text/event-stream")
+                .await
+                .await
+                .expect("an answer");
+            let text = whole(refused.into_body()).await;
+            assert!(text.contains("data: {\"reason\":\"overload\"}\n"), "{text}");
+        }
+        drop(only);
+        gauge(&node, "there is room", 0.0, SOON).await;
+        drop(connection.stream().await);
+    });
+}
+
+async fn whole(mut body: RecvStream) -> String {
+    let mut bytes = Vec::new();
+    while let Some(some) = body.data().await {
+        bytes.extend_from_slice(&some.expect("no error"));
+    }
+    String::from_utf8(bytes).expect("UTF-8")
+}

@@ -1,0 +1,12 @@
+//! The gateway's edge as clients meet it: raw HTTP against a whole node on the embedded broker.
+
+#[path = "../harness/mod.rs"]
+mod harness;
+
+mod auth;
+mod contract;
+mod http2;
+mod publish;
+mod refusals;
+mod sockets;
+mod traps;

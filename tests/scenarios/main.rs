@@ -1,0 +1,13 @@
+//! What Sluice promises, on real parts: every test is one promise, with a redis-server and gateways of its own.
+
+mod channels;
+mod delivery;
+mod drain;
+mod embedded;
+mod moves;
+mod outage;
+mod resume;
+mod slow;
+mod stage;
+mod state;
+mod tail;
