@@ -79,7 +79,7 @@ impl<T: Transport> Worker<T> {
             end_at = (expires_at, CloseReason::TokenExpired);
         }
         let heartbeat = self.limits.heartbeat;
-        let stream = Stream::new(
+        let mut stream = Stream::new(
             transport,
             SmallVec::new(),
             opening.format,
@@ -87,6 +87,7 @@ impl<T: Transport> Worker<T> {
             end_at,
             heartbeat,
         );
+        stream.incoming = opening.incoming.as_deref().map(Into::into);
         let key = self.streams.insert(stream);
         for channel in &opening.channels {
             self.seat(key, channel);

@@ -190,14 +190,19 @@ impl Reader {
 
     /// The id of a block must say exactly where the client now stands.
     fn check_cursor(&mut self, block: &Block, asked: &Asked) -> Verdict {
+        let known = self.seats.values().any(|seat| seat.place.is_some());
+        let owes = self.seats.values().any(|seat| seat.owes_reset);
+        let settled = known && !owes && self.bare.is_none();
         let Some(id) = &block.id else {
-            let known = self.seats.values().any(|seat| seat.place.is_some());
-            let owes = self.seats.values().any(|seat| seat.owes_reset);
-            if known && !owes && self.bare.is_none() {
-                return Err(format!("a block without an id: {block:?}"));
+            if settled || asked.cursor.is_some() {
+                return Err(format!("a block without an id erases the place: {block:?}"));
             }
             return Ok(());
         };
+        // Its own cursor given back says nothing new, and is due while there is nothing new to say.
+        if !settled && asked.cursor.as_ref() == Some(id) {
+            return Ok(());
+        }
         let told = places(id);
         for (&channel, seat) in &self.seats {
             let place = match &told {
@@ -242,6 +247,13 @@ impl Reader {
     /// Takes the first place of each channel from the cursor.
     fn adopt(&mut self, block: &Block, pasts: &[&Past], now: Time) -> Verdict {
         let Some(id) = &block.id else { return Ok(()) };
+        if self
+            .asked
+            .as_ref()
+            .is_some_and(|asked| asked.cursor.as_ref() == Some(id))
+        {
+            return Ok(());
+        }
         let cursor = places(id);
         for (&channel, seat) in &mut self.seats {
             let place = match &cursor {
@@ -330,7 +342,13 @@ impl Reader {
         if message.data.starts_with('~') {
             return self.ephemeral(&message, asked, pasts[channel], now);
         }
-        let position = match block.id.as_deref().map(places) {
+        let own = asked.cursor.as_deref();
+        let position = match block
+            .id
+            .as_deref()
+            .filter(|id| Some(*id) != own)
+            .map(places)
+        {
             Some(Places::Bare(place)) => Some(place),
             Some(Places::Many(many)) => many.get(&name_hash(&self.names[channel])).copied(),
             Some(Places::Unreadable) => None,

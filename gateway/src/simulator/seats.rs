@@ -143,7 +143,7 @@ impl Simulation {
         let asked = Asked {
             channels: client.channels.clone(),
             format: client.format,
-            cursor,
+            cursor: cursor.clone(),
             server: (n, life, w),
         };
         let aborted: Rc<Cell<bool>> = Rc::default();
@@ -156,6 +156,7 @@ impl Simulation {
         let opening = Opening {
             channels,
             start,
+            incoming: cursor,
             format: client.format,
             expires_at: None,
         };
