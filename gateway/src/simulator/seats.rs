@@ -129,6 +129,9 @@ impl Simulation {
         let w = self.rng.random_range(0..self.settings.workers);
         let life = self.gateways[n].life;
         let wall = self.redis.wall(self.now);
+        let expires_at = self
+            .chance(0.1)
+            .then(|| clock(self.now + self.between(500, 10_000) * MS));
         let client = &mut self.clients[number];
         client.dials += 1;
         let cursor = Some(client.last_event_id.clone()).filter(|id| !id.is_empty());
@@ -157,7 +160,7 @@ impl Simulation {
             channels,
             start,
             format: client.format,
-            expires_at: None,
+            expires_at,
         };
         let key = thread.worker.open(&opening, socket, clock(self.now));
         client.session = Some(Session {
@@ -238,6 +241,7 @@ impl Simulation {
             ("slow_consumer", "close slow_consumer"),
             ("drain", "close drain"),
             ("max_age", "close max_age"),
+            ("token_expired", "close token_expired"),
         ] {
             if data.contains(reason) {
                 self.counters.count(name);
