@@ -101,6 +101,14 @@ impl Node {
         self.channels.len()
     }
 
+    /// Questions, reads and answers that are still open.
+    #[cfg(test)]
+    pub fn owed(&self) -> usize {
+        let held: usize = self.held.iter().map(VecDeque::len).sum();
+        let reads = self.queued.len() + self.failed.len() + self.running.len();
+        self.backfills.len() + reads + held
+    }
+
     /// Where the node stands on a channel.
     #[must_use]
     pub fn place(&self, channel: &Channel) -> Option<Position> {
