@@ -34,10 +34,11 @@ mod world;
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use counters::Counters;
-use run::{Outcome, finish, run};
-use world::Simulation;
+use run::{Outcome, check_whole, finish, run};
+use world::{MS, Simulation};
 
 use crate::hub::sabotage::{Mutant, choose};
 
@@ -123,6 +124,29 @@ fn one_seed() {
 fn a_seed_always_gives_the_same_run() {
     for seed in 0..10 {
         assert_eq!(run(seed, 1_000).digest, run(seed, 1_000).digest);
+    }
+}
+
+/// Nobody notices that the last message on a topic is lost, but the audit: the
+/// event is there within the audit's interval and a second.
+#[test]
+fn a_lost_last_event_comes_with_the_audit() {
+    for seed in 0..100 {
+        let mut simulation = Simulation::new(seed, 0);
+        simulation.run_until(8_000 * MS);
+        for gateway in &mut simulation.gateways {
+            gateway.link.drop_next = 1;
+        }
+        simulation.publish(0);
+        let audit = simulation.settings.node.audit_interval + Duration::from_secs(1);
+        let wait = u64::try_from(audit.as_micros()).expect("seconds");
+        simulation.run_until(simulation.now + wait);
+        check_whole(&mut simulation, "after one audit");
+        assert_eq!(simulation.violation, None, "seed {seed}");
+        assert!(
+            simulation.counters.get("note audit_finding") > 0,
+            "seed {seed}"
+        );
     }
 }
 

@@ -183,6 +183,7 @@ impl Simulation {
 
     /// A read is carried out at Redis, or fails on the way there or back.
     pub fn query(&mut self, n: usize, id: ReadId, query: &Query) {
+        self.counters.count("read");
         let channel = number(&query.channel);
         let lost = self.read_fails(n);
         let reading = if !self.redis.up || lost == Some(false) {

@@ -1,8 +1,12 @@
 //! One run from its first move to its last check: everybody is whole after
 //! healing, and nothing stays behind when all have left.
 
+use super::client::Client;
 use super::counters::Counters;
 use super::world::{MS, Simulation};
+
+/// Seconds that a slow but moving run gets on top.
+const PATIENCE: usize = 30;
 
 /// What a run came to.
 pub struct Outcome {
@@ -22,8 +26,15 @@ pub fn finish(simulation: &mut Simulation) -> Outcome {
     simulation.heal();
     let mending = u64::try_from(simulation.mending().as_micros()).unwrap_or(u64::MAX);
     simulation.run_until(simulation.now + mending);
+    // Queues of two or three take their time; a livelock takes for ever.
+    for _ in 0..PATIENCE {
+        if behind(simulation).is_some() && simulation.violation.is_none() {
+            simulation.run_until(simulation.now + 1_000 * MS);
+        }
+    }
     check_whole(simulation, "after healing");
     let resets = told(simulation).0;
+    let reads = simulation.counters.get("read");
     for channel in 0..simulation.settings.channels {
         if simulation.violation.is_none() {
             simulation.publish(channel);
@@ -33,6 +44,10 @@ pub fn finish(simulation: &mut Simulation) -> Outcome {
     check_whole(simulation, "after one more event each");
     if told(simulation).0 != resets && simulation.violation.is_none() {
         simulation.fail("a reset on a healthy system".to_owned());
+    }
+    let reads = simulation.counters.get("read") - reads;
+    if reads > 50 + 20 * simulation.clients.len() as u64 {
+        simulation.fail(format!("{reads} reads in a second on a healthy system"));
     }
     empty(simulation);
     let (resets, events, ephemerals) = told(simulation);
@@ -59,33 +74,33 @@ fn told(simulation: &Simulation) -> (u64, u64, u64) {
 }
 
 /// Everybody who is connected stands at the head of each channel.
-fn check_whole(simulation: &mut Simulation, when: &str) {
+pub fn check_whole(simulation: &mut Simulation, when: &str) {
     if simulation.violation.is_some() {
         return;
     }
-    let mut connected = 0;
-    for number in 0..simulation.clients.len() {
-        let client = &simulation.clients[number];
-        if client.session.is_none() {
-            continue;
-        }
-        connected += 1;
-        for &channel in &client.channels.clone() {
-            let place = simulation.clients[number].reader.place(channel);
+    if let Some(why) = behind(simulation) {
+        simulation.fail(format!("{when} {why}"));
+    }
+}
+
+/// Who does not stand at the head, if anybody.
+fn behind(simulation: &Simulation) -> Option<String> {
+    let connected = |client: &&Client| client.session.is_some();
+    let clients = simulation.clients.iter();
+    if clients.clone().filter(connected).count() * 2 < simulation.clients.len() {
+        return Some("most clients are not connected".to_owned());
+    }
+    clients.enumerate().find_map(|(number, client)| {
+        client.session.as_ref()?;
+        client.channels.iter().find_map(|&channel| {
+            let place = client.reader.place(channel).map(|place| place.to_string());
             let head = simulation.redis.channels[channel].log.head();
-            if place != head {
-                let places = (place.map(|p| p.to_string()), head.map(|p| p.to_string()));
-                simulation.fail(format!(
-                    "{when} client {number} is at {:?} of c{channel}, the head is {:?}",
-                    places.0, places.1
-                ));
-                return;
-            }
-        }
-    }
-    if connected * 2 < simulation.clients.len() {
-        simulation.fail(format!("{when} only {connected} clients are connected"));
-    }
+            let head = head.map(|head| head.to_string());
+            (place != head).then(|| {
+                format!("client {number} is at {place:?} of c{channel}, the head is {head:?}")
+            })
+        })
+    })
 }
 
 /// Every client leaves; nothing must stay behind.

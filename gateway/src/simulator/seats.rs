@@ -136,7 +136,7 @@ impl Simulation {
         let life = self.gateways[n].life;
         let wall = self.redis.wall(self.now);
         let expires_at = self
-            .chance(0.1)
+            .chance(self.settings.expiring)
             .then(|| clock(self.now + self.between(500, 10_000) * MS));
         let client = &mut self.clients[number];
         client.dials += 1;
