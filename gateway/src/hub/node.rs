@@ -101,6 +101,14 @@ impl Node {
         self.channels.len()
     }
 
+    /// Questions, reads and answers that are still open.
+    #[cfg(test)]
+    pub fn owed(&self) -> usize {
+        let held: usize = self.held.iter().map(VecDeque::len).sum();
+        let reads = self.queued.len() + self.failed.len() + self.running.len();
+        self.backfills.len() + reads + held
+    }
+
     /// Where the node stands on a channel.
     #[must_use]
     pub fn place(&self, channel: &Channel) -> Option<Position> {
@@ -122,8 +130,10 @@ impl Node {
                 if let Some(served) = self.channels.get_mut(&channel) {
                     served.chain.leave(worker);
                     // Whoever asked on this worker has gone: an open question must not hold the channel.
-                    served.waiting.retain(|waiting| waiting.worker != worker);
-                    served.parked.retain(|(other, ..)| *other != worker);
+                    if !sabotaged(Mutant::QuestionKeepsChannel) {
+                        served.waiting.retain(|waiting| waiting.worker != worker);
+                        served.parked.retain(|(other, ..)| *other != worker);
+                    }
                     if served.chain.is_idle() {
                         served.idle_at = Some(now + linger);
                         self.due.insert((now + linger, channel));
@@ -230,6 +240,9 @@ impl Node {
 
     /// Time has passed; call it every few dozen milliseconds.
     pub fn tick<W: World>(&mut self, world: &mut W, now: Duration) {
+        if sabotaged(Mutant::AnswersBeforeStands) {
+            self.deliver_held(world);
+        }
         // Stands before answers: one who is answered but does not know where the
         // channel stands can only ask again, and would fill the queue with that for ever.
         for channel in std::mem::take(&mut self.unstood) {
@@ -415,7 +428,8 @@ impl Node {
         let Some(served) = self.channels.get(channel) else {
             return;
         };
-        if served.chain.is_idle() && served.idle_at.is_some_and(|at| at <= now) {
+        let asked = sabotaged(Mutant::QuestionKeepsChannel) && !served.waiting.is_empty();
+        if served.chain.is_idle() && !asked && served.idle_at.is_some_and(|at| at <= now) {
             self.channels.remove(channel);
             world.unsubscribe(channel);
             return;
@@ -506,7 +520,8 @@ fn judge(key: &(Channel, Start), mut reading: Reading, confirmed: bool) -> Optio
                     entry.position == place || (place.is_genesis() && entry.prev == place)
                 });
             // Held by nobody means a reset: that, too, calls for a second look.
-            (holds || confirmed).then_some(Placed::Holds(holds))
+            let sure = holds || confirmed || sabotaged(Mutant::NobodyHolds);
+            sure.then_some(Placed::Holds(holds))
         }
         Start::Since(_) | Start::Last(_) => {
             let from = reading

@@ -290,10 +290,8 @@ impl Reader {
         let allowed = match reason {
             "bad_cursor" => bad_cursor,
             "backfill_limit" => {
-                let depth = |at: Position| past.find(at).map_or(0, |record| record.depth);
                 let most = past.records.iter().map(|record| record.depth).max();
-                most.unwrap_or(0) > self.bounds.backfill
-                    && from.is_none_or(|from| depth(to) != depth(from))
+                most.unwrap_or(0) > self.bounds.backfill && from != Some(to)
             }
             _ => lost(past, from, reason, now),
         };

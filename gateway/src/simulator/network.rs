@@ -183,16 +183,25 @@ impl Simulation {
 
     /// A read is carried out at Redis, or fails on the way there or back.
     pub fn query(&mut self, n: usize, id: ReadId, query: &Query) {
+        self.counters.count("read");
         let channel = number(&query.channel);
         let lost = self.read_fails(n);
         let reading = if !self.redis.up || lost == Some(false) {
             None
         } else {
-            let deposed = self.deposed_log(n, channel).filter(|_| !query.confirm);
+            if query.confirm {
+                // The primary was resolved anew; from now on the node reads there.
+                self.gateways[n].deposed = None;
+            }
+            let deposed = self.deposed_log(n, channel);
+            let stale = deposed.is_some();
             let reading = match deposed {
                 Some((log, head)) => look(log, head, false, query),
                 None => self.redis.read(channel, query, self.now),
             };
+            if stale {
+                self.counters.count("fault stale read");
+            }
             Some(reading).filter(|_| lost.is_none())
         };
         self.say(|| match &reading {

@@ -3,6 +3,7 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rand::Rng;
@@ -11,10 +12,12 @@ use sluice_wire::cursor::Cursor;
 
 use super::checker::{Asked, Seen};
 use super::client::{Fresh, Session};
+use super::eventsource::{Block, Parser};
 use super::node::{Socket, clock};
 use super::world::{Due, MS, Simulation};
 use crate::connection::stream::Pull;
 use crate::connection::{Opening, StartAt};
+use crate::hub::exchange::{Placed, ToWorker};
 
 impl Simulation {
     pub fn tick(&mut self, n: usize) {
@@ -58,6 +61,9 @@ impl Simulation {
         if thread.busy_until <= self.now {
             let count = thread.queue.len().min(most);
             for message in thread.queue.drain(..count) {
+                if is_shared(&message) {
+                    self.counters.count("page shared");
+                }
                 thread.worker.hear(message, clock(self.now));
             }
             self.after_worker(n, w);
@@ -129,6 +135,9 @@ impl Simulation {
         let w = self.rng.random_range(0..self.settings.workers);
         let life = self.gateways[n].life;
         let wall = self.redis.wall(self.now);
+        let expires_at = self
+            .chance(self.settings.expiring)
+            .then(|| clock(self.now + self.between(500, 10_000) * MS));
         let client = &mut self.clients[number];
         client.dials += 1;
         let cursor = Some(client.last_event_id.clone()).filter(|id| !id.is_empty());
@@ -158,9 +167,17 @@ impl Simulation {
             start,
             incoming: cursor,
             format: client.format,
-            expires_at: None,
+            expires_at,
         };
+        let before = thread.worker.outbox().len();
         let key = thread.worker.open(&opening, socket, clock(self.now));
+        let asked_node = thread.worker.outbox().len() - before;
+        if opening.start != StartAt::Live && asked_node < opening.channels.len() {
+            self.counters.count("attach from ring");
+        }
+        if asked_node > 0 {
+            self.counters.count("attach from node");
+        }
         client.session = Some(Session {
             gateway: n,
             life,
@@ -222,9 +239,7 @@ impl Simulation {
             Err(why) => self.fail(format!("client {number}: {why}")),
             Ok(blocks) => {
                 for block in blocks {
-                    if block.event_type == "sluice.close" {
-                        self.count_close(&block.data);
-                    }
+                    self.count_told(&block);
                     if let Some(id) = &block.id {
                         self.clients[number].last_event_id.clone_from(id);
                     }
@@ -234,13 +249,26 @@ impl Simulation {
         }
     }
 
-    fn count_close(&mut self, data: &str) {
-        for (reason, name) in [
-            ("slow_consumer", "close slow_consumer"),
-            ("drain", "close drain"),
-            ("max_age", "close max_age"),
-        ] {
-            if data.contains(reason) {
+    /// Counts a block by the reason it gives.
+    fn count_told(&mut self, block: &Block) {
+        let names: &[(&str, &'static str)] = match block.event_type.as_str() {
+            "sluice.close" => &[
+                ("slow_consumer", "close slow_consumer"),
+                ("drain", "close drain"),
+                ("max_age", "close max_age"),
+                ("token_expired", "close token_expired"),
+            ],
+            "sluice.reset" => &[
+                ("trimmed", "told trimmed"),
+                ("rollback", "told rollback"),
+                ("state_lost", "told state_lost"),
+                ("backfill_limit", "told backfill_limit"),
+                ("bad_cursor", "told bad_cursor"),
+            ],
+            _ => &[],
+        };
+        for (reason, name) in names {
+            if block.data.contains(reason) {
                 self.counters.count(name);
             }
         }
@@ -271,7 +299,7 @@ impl Simulation {
     pub fn lose_session(&mut self, number: usize) -> Option<Session> {
         let client = &mut self.clients[number];
         let session = client.session.take()?;
-        client.parser = super::eventsource::Parser::default();
+        client.parser = Parser::default();
         client.dials += 1;
         self.see(number, Seen::Gone);
         Some(session)
@@ -304,4 +332,12 @@ impl Simulation {
         let life = gateway.life;
         self.after(4_000 * MS, Due::Restart(n, life));
     }
+}
+
+/// Whether a page of history answers several readers at once.
+fn is_shared(message: &ToWorker) -> bool {
+    let ToWorker::Placed { placed, .. } = message else {
+        return false;
+    };
+    matches!(placed, Placed::Page { events, .. } if Arc::strong_count(events) > 1)
 }
