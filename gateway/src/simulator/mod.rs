@@ -4,7 +4,7 @@
 //!
 //! A failing seed is printed with the command that replays it alone:
 //! `SLUICE_SIM_SEED=123 cargo test -p sluice-gateway simulator::one_seed -- --nocapture`.
-//! `SLUICE_SIM_SEEDS` and `SLUICE_SIM_STEPS` say how much to run.
+//! `SLUICE_SIM_SEEDS` and `SLUICE_SIM_STEPS` say how much to run, `SLUICE_SIM_FROM` from which seed on.
 //!
 //! ```text
 //! plan ─moves─▶ world (clock, queue) ─▶ redis (logs, past) ◀─reads── network ──▶ node (the real core)
@@ -22,6 +22,8 @@ mod checker_tests;
 mod client;
 mod counters;
 mod eventsource;
+mod links;
+mod message;
 mod moves;
 mod network;
 mod node;
@@ -30,6 +32,7 @@ mod plan;
 mod redis;
 mod run;
 mod seats;
+mod threads;
 mod world;
 
 use std::sync::Mutex;
@@ -91,7 +94,8 @@ fn run_seeds(seeds: std::ops::Range<u64>, steps: u64) -> (Counters, Option<(u64,
 fn every_seed_keeps_the_promise() {
     let seeds = setting("SLUICE_SIM_SEEDS", 1_000);
     let steps = setting("SLUICE_SIM_STEPS", 1_000);
-    let (counters, failure) = run_seeds(0..seeds, steps);
+    let first = setting("SLUICE_SIM_FROM", 0);
+    let (counters, failure) = run_seeds(first..first + seeds, steps);
     for (name, count) in counters.iter() {
         println!("{count:>12}  {name}");
     }
