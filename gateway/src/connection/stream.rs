@@ -375,7 +375,8 @@ impl<T: Transport> Stream<T> {
             .channels
             .get(seat.channel)
             .and_then(|local| local.ring.as_ref());
-        let arrived = ring.is_some_and(|ring| ring.prove(place).is_some());
+        let arrived = ring.is_some_and(|ring| ring.prove(place).is_some())
+            && !sabotaged(Mutant::LimitOnArrival);
         if seat.replayed > around.limits.backfill_events && !arrived {
             seat.state = State::Unsettled;
             around

@@ -458,7 +458,8 @@ impl<T: Transport> Worker<T> {
         match placed {
             Placed::At(to) => {
                 // At the limit of a replay and at the head: nothing was missed.
-                if let Some(reason) = reset.filter(|_| seat.place != Some(to)) {
+                let arrived = seat.place == Some(to) && !sabotaged(Mutant::LimitOnArrival);
+                if let Some(reason) = reset.filter(|_| !arrived) {
                     seat.state = State::Resetting(Reset {
                         from: seat.place,
                         to,
