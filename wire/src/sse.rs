@@ -66,20 +66,20 @@ pub struct EventView<'a> {
 }
 
 /// The object `{"channel","id","type","event_id","data"}` on one line: SSE data with `?envelope=json`, an NDJSON line, a
-/// history item and an element of poll's events. `type` and `event_id` are null when the publisher gave none; `data` is a
-/// string.
+/// history item and an element of poll's events. An empty `id` is null, which an ephemeral event has; `type` and `event_id`
+/// are null when the publisher gave none; `data` is a string.
 pub fn envelope_json(channel: &Channel, id: &str, event: &EventView<'_>) -> Vec<u8> {
     #[derive(Serialize)]
     struct Envelope<'a> {
         channel: &'a str,
-        id: &'a str,
+        id: Option<&'a str>,
         r#type: Option<&'a str>,
         event_id: Option<&'a str>,
         data: std::borrow::Cow<'a, str>,
     }
     let envelope = Envelope {
         channel: channel.as_str(),
-        id,
+        id: (!id.is_empty()).then_some(id),
         r#type: event.event_type,
         event_id: event.event_id,
         data: String::from_utf8_lossy(event.data),

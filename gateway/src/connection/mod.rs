@@ -44,6 +44,8 @@ pub enum StartAt {
 pub struct Opening {
     pub channels: Vec<Channel>,
     pub start: StartAt,
+    /// The cursor as it came, if it can stand in an `id:` line.
+    pub incoming: Option<String>,
     pub format: Format,
     /// When the right to read ends, on the node's monotonic clock.
     pub expires_at: Option<Duration>,

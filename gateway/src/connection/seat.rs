@@ -7,6 +7,7 @@ use sluice_wire::position::Position;
 use super::blocks::Status;
 use crate::hub::exchange::{Reset, Start};
 use crate::hub::frame::EventFrame;
+use crate::hub::sabotage::{Mutant, sabotaged};
 use crate::reasons::ResetReason;
 
 /// A stream's place in one channel.
@@ -67,7 +68,7 @@ impl Seat {
                 false
             }
         };
-        owed && self.place.is_none()
+        owed && self.place.is_none() && !sabotaged(Mutant::PartialCursor)
     }
 
     /// The serial of the question that is still open.

@@ -35,6 +35,8 @@ pub struct Stream<T> {
     pub(super) heartbeat_at: Duration,
     pub(super) events: u64,
     pub(super) bytes: u64,
+    /// The reader's own cursor, until this stream has one to give.
+    pub(super) incoming: Option<Box<str>>,
     format: Format,
     greeted: bool,
     opened: bool,
@@ -101,6 +103,7 @@ impl<T: Transport> Stream<T> {
             heartbeat_at: now + heartbeat,
             events: 0,
             bytes: 0,
+            incoming: None,
             format,
             greeted: false,
             opened: false,
@@ -372,7 +375,8 @@ impl<T: Transport> Stream<T> {
             .channels
             .get(seat.channel)
             .and_then(|local| local.ring.as_ref());
-        let arrived = ring.is_some_and(|ring| ring.prove(place).is_some());
+        let arrived = ring.is_some_and(|ring| ring.prove(place).is_some())
+            && !sabotaged(Mutant::LimitOnArrival);
         if seat.replayed > around.limits.backfill_events && !arrived {
             seat.state = State::Unsettled;
             around
@@ -415,14 +419,23 @@ impl<T: Transport> Stream<T> {
         false
     }
 
-    /// Where the reader stands, as the `id:` of the next block; empty when nothing
-    /// is known, and while a reset is owed to a channel without a place: with an
-    /// id that says nothing of it, a reconnect would start it live in silence.
-    pub(super) fn cursor(&self) -> BytesMut {
-        let mut id = BytesMut::new();
-        if self.seats.iter().any(Seat::owes_first_reset) {
-            return id;
+    /// Where the reader stands, as the `id:` of the next block. It is the reader's own cursor when nothing is known, and
+    /// while a reset is owed to a channel without a place: with an id that says nothing of it, a reconnect would start
+    /// it live in silence, and a block without an id erases what the reader has (WHATWG HTML, 9.2.6). Empty when there
+    /// is neither.
+    pub(super) fn cursor(&mut self) -> BytesMut {
+        if !self.seats.iter().any(Seat::owes_first_reset) {
+            let id = self.own_cursor();
+            if !id.is_empty() {
+                self.incoming = None;
+                return id;
+            }
         }
+        self.incoming.as_deref().unwrap_or_default().into()
+    }
+
+    fn own_cursor(&self) -> BytesMut {
+        let mut id = BytesMut::new();
         if let [seat] = self.seats.as_slice() {
             if let Some(place) = seat.place {
                 cursor::write_bare(place, &mut id);

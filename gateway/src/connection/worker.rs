@@ -79,7 +79,7 @@ impl<T: Transport> Worker<T> {
             end_at = (expires_at, CloseReason::TokenExpired);
         }
         let heartbeat = self.limits.heartbeat;
-        let stream = Stream::new(
+        let mut stream = Stream::new(
             transport,
             SmallVec::new(),
             opening.format,
@@ -87,6 +87,7 @@ impl<T: Transport> Worker<T> {
             end_at,
             heartbeat,
         );
+        stream.incoming = opening.incoming.as_deref().map(Into::into);
         let key = self.streams.insert(stream);
         for channel in &opening.channels {
             self.seat(key, channel);
@@ -457,7 +458,8 @@ impl<T: Transport> Worker<T> {
         match placed {
             Placed::At(to) => {
                 // At the limit of a replay and at the head: nothing was missed.
-                if let Some(reason) = reset.filter(|_| seat.place != Some(to)) {
+                let arrived = seat.place == Some(to) && !sabotaged(Mutant::LimitOnArrival);
+                if let Some(reason) = reset.filter(|_| !arrived) {
                     seat.state = State::Resetting(Reset {
                         from: seat.place,
                         to,

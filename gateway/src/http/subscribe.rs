@@ -143,6 +143,7 @@ fn opening(wanted: &SubscribeRequest, grant: &Grant, public: &Public) -> Opening
     Opening {
         channels: wanted.channels.clone(),
         start: wanted.start.clone(),
+        incoming: wanted.incoming.clone(),
         format: if wanted.envelope {
             Format::Envelope
         } else {

@@ -9,12 +9,12 @@ use sluice_wire::channel::Channel;
 use sluice_wire::event::{Event, Message};
 use sluice_wire::position::Position;
 
-use super::exchange::{
-    Entry, Note, Query, Range, ReadId, Reading, Reset, ToWorker, WorkerId, World,
-};
+use super::exchange::{Entry, Note, ReadId, Reading, Reset, WorkerId, World};
 use super::frame::{EphemeralFrame, EventFrame};
+use super::listeners::Listeners;
 use super::proof::{self, Proof, links, prove};
 use super::sabotage::{Mutant, sabotaged};
+use super::sync::Sync;
 use crate::reasons::{ResetReason, SyncCause};
 
 /// Bounds of one channel's state.
@@ -67,7 +67,7 @@ pub struct Chain {
     phase: Phase,
     /// Emitted from a read; their own messages may still be under way.
     echoes: HashSet<Position>,
-    workers: Vec<Listener>,
+    listeners: Listeners,
     /// When to look again because of an event that looked old.
     suspect_at: Option<Duration>,
     /// Where the chain stood when the running audit was issued.
@@ -84,27 +84,6 @@ enum Phase {
     Live,
 }
 
-#[derive(Debug)]
-struct Sync {
-    cause: SyncCause,
-    read: Option<ReadId>,
-    retry_at: Option<Duration>,
-    buffer: VecDeque<Message>,
-    /// So many buffered messages arrived before the read was issued.
-    early: usize,
-    overflowed: bool,
-    confirm: bool,
-    round: u8,
-    brought: usize,
-}
-
-#[derive(Debug)]
-struct Listener {
-    worker: WorkerId,
-    /// It knows where the chain stands; what is emitted may go to it.
-    stands: bool,
-}
-
 impl Chain {
     /// A channel that nobody has confirmed yet.
     #[must_use]
@@ -114,7 +93,7 @@ impl Chain {
             last: None,
             phase: Phase::Unconfirmed,
             echoes: HashSet::new(),
-            workers: Vec::new(),
+            listeners: Listeners::default(),
             suspect_at: None,
             audited_at: None,
             missing: None,
@@ -136,13 +115,13 @@ impl Chain {
     /// Whether no worker listens.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.workers.is_empty()
+        self.listeners.is_empty()
     }
 
     /// Whether a worker must still be told where the chain stands.
     #[must_use]
     pub fn owes_a_stand(&self) -> bool {
-        self.last.is_some() && self.workers.iter().any(|listener| !listener.stands)
+        self.last.is_some() && self.listeners.owe_a_stand()
     }
 
     /// When this channel wants [`Chain::fire`].
@@ -157,33 +136,20 @@ impl Chain {
 
     /// A worker listens from now on.
     pub fn join<W: World>(&mut self, worker: WorkerId, step: &mut Step<'_, W>) {
-        if !self
-            .workers
-            .iter()
-            .any(|listener| listener.worker == worker)
-        {
-            self.workers.push(Listener {
-                worker,
-                stands: false,
-            });
+        if self.listeners.join(worker) {
             self.stand(step);
         }
     }
 
     /// A worker listens no longer.
     pub fn leave(&mut self, worker: WorkerId) {
-        self.workers.retain(|listener| listener.worker != worker);
+        self.listeners.leave(worker);
     }
 
     /// Tells every worker that does not know where the chain stands.
     pub fn stand<W: World>(&mut self, step: &mut Step<'_, W>) {
-        let Some(at) = self.last else { return };
-        for listener in self.workers.iter_mut().filter(|listener| !listener.stands) {
-            let message = ToWorker::Stand {
-                channel: self.channel.clone(),
-                at,
-            };
-            listener.stands = step.world.send(listener.worker, message).is_ok();
+        if let Some(at) = self.last {
+            self.listeners.stand(&self.channel, at, step.world);
         }
     }
 
@@ -478,14 +444,13 @@ impl Chain {
         self.echoes.clear();
         self.last = Some(to);
         if !sabotaged(Mutant::SilentReset) {
-            self.tell(
-                &Entry::Reset(Reset {
-                    from: Some(from),
-                    to,
-                    reason,
-                }),
-                step,
-            );
+            let reset = Reset {
+                from: Some(from),
+                to,
+                reason,
+            };
+            self.listeners
+                .tell(&self.channel, &Entry::Reset(reset), step.world);
         }
     }
 
@@ -494,74 +459,13 @@ impl Chain {
         if self.missing == self.last {
             self.missing = None;
         }
-        self.tell(&Entry::Event(EventFrame::new(&self.channel, event)), step);
+        let entry = Entry::Event(EventFrame::new(&self.channel, event));
+        self.listeners.tell(&self.channel, &entry, step.world);
     }
 
     fn emit_ephemeral<W: World>(&mut self, data: bytes::Bytes, step: &mut Step<'_, W>) {
         step.world.note(Note::FromEphemeral);
-        self.tell(
-            &Entry::Ephemeral(EphemeralFrame::new(&self.channel, data)),
-            step,
-        );
-    }
-
-    /// Hands an entry to every worker that stands; one whose queue is full
-    /// stands no longer and is told its place anew when there is room.
-    fn tell<W: World>(&mut self, entry: &Entry, step: &mut Step<'_, W>) {
-        for listener in self.workers.iter_mut().filter(|listener| listener.stands) {
-            let message = ToWorker::Next {
-                channel: self.channel.clone(),
-                entry: entry.clone(),
-            };
-            if step.world.send(listener.worker, message).is_err() {
-                step.world.note(Note::WorkerOverflow);
-                listener.stands = sabotaged(Mutant::FullHopDropped);
-            }
-        }
-    }
-}
-
-impl Sync {
-    fn new(cause: SyncCause, buffer: VecDeque<Message>) -> Sync {
-        Sync {
-            cause,
-            read: None,
-            retry_at: None,
-            buffer,
-            early: 0,
-            overflowed: false,
-            confirm: false,
-            round: 0,
-            brought: 0,
-        }
-    }
-
-    fn keep<W: World>(&mut self, message: Message, step: &mut Step<'_, W>) {
-        if self.buffer.len() >= step.limits.buffer {
-            step.world.note(Note::BufferOverflow);
-            self.buffer.clear();
-            self.early = 0;
-            self.overflowed = true;
-        }
-        self.buffer.push_back(message);
-    }
-
-    fn issue<W: World>(
-        &mut self,
-        channel: &Channel,
-        last: Option<Position>,
-        step: &mut Step<'_, W>,
-    ) {
-        *step.reads += 1;
-        self.read = Some(*step.reads);
-        self.retry_at = None;
-        self.early = self.buffer.len();
-        let query = Query {
-            channel: channel.clone(),
-            range: last.map_or(Range::Head, Range::After),
-            count: step.limits.page,
-            confirm: self.confirm,
-        };
-        step.world.read(*step.reads, query);
+        let entry = Entry::Ephemeral(EphemeralFrame::new(&self.channel, data));
+        self.listeners.tell(&self.channel, &entry, step.world);
     }
 }

@@ -8,10 +8,13 @@
 //!                      └───────────── attach, leave ◀──────────────┴─▶ Connection ─bytes─▶ browser
 //! ```
 
+pub mod backfill;
 pub mod chain;
 pub mod exchange;
 pub mod frame;
+mod listeners;
 pub mod node;
 pub mod proof;
 pub mod ring;
 pub mod sabotage;
+mod sync;

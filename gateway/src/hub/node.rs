@@ -5,16 +5,12 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
 
 use sluice_wire::channel::Channel;
-use sluice_wire::event::{Event, Message};
+use sluice_wire::event::Message;
 use sluice_wire::position::Position;
 
+use super::backfill::{Backfilled, Backfills};
 use super::chain::{Chain, ChainLimits, Step};
-use super::exchange::{
-    Note, Placed, Query, Range, ReadId, Reading, Reset, Start, Ticket, ToNode, ToWorker, WorkerId,
-    World,
-};
-use super::frame::EventFrame;
-use super::proof::{self, Proof, prove};
+use super::exchange::{Placed, ReadId, Reading, Start, Ticket, ToNode, ToWorker, WorkerId, World};
 use super::sabotage::{Mutant, sabotaged};
 use crate::reasons::SyncCause;
 
@@ -35,11 +31,7 @@ pub struct NodeLimits {
 pub struct Node {
     limits: NodeLimits,
     channels: HashMap<Channel, Served>,
-    backfills: HashMap<(Channel, Start), Backfill>,
-    queued: VecDeque<(Channel, Start)>,
-    /// Backfills whose read failed, and when to try again.
-    failed: VecDeque<(Duration, (Channel, Start))>,
-    running: HashMap<ReadId, (Channel, Start)>,
+    backfills: Backfills,
     due: BTreeSet<(Duration, Channel)>,
     unstood: BTreeSet<Channel>,
     /// Answers that a full worker queue has refused so far.
@@ -66,15 +58,6 @@ struct Waiting {
     start: Start,
 }
 
-/// One read of history, shared by everyone who wants the same piece.
-#[derive(Debug, Default)]
-struct Backfill {
-    waiters: Vec<(WorkerId, Ticket)>,
-    confirm: bool,
-    /// Where the node stood when the read was issued.
-    stood: Option<Position>,
-}
-
 impl Node {
     /// A node with so many workers and no channels.
     #[must_use]
@@ -82,10 +65,7 @@ impl Node {
         Node {
             limits,
             channels: HashMap::new(),
-            backfills: HashMap::new(),
-            queued: VecDeque::new(),
-            failed: VecDeque::new(),
-            running: HashMap::new(),
+            backfills: Backfills::new(&limits),
             due: BTreeSet::new(),
             unstood: BTreeSet::new(),
             held: (0..workers).map(|_| VecDeque::new()).collect(),
@@ -99,6 +79,13 @@ impl Node {
     #[must_use]
     pub fn channels(&self) -> usize {
         self.channels.len()
+    }
+
+    /// Questions, reads and answers that are still open.
+    #[cfg(test)]
+    pub fn owed(&self) -> usize {
+        let held: usize = self.held.iter().map(VecDeque::len).sum();
+        self.backfills.owed() + held
     }
 
     /// Where the node stands on a channel.
@@ -122,8 +109,10 @@ impl Node {
                 if let Some(served) = self.channels.get_mut(&channel) {
                     served.chain.leave(worker);
                     // Whoever asked on this worker has gone: an open question must not hold the channel.
-                    served.waiting.retain(|waiting| waiting.worker != worker);
-                    served.parked.retain(|(other, ..)| *other != worker);
+                    if !sabotaged(Mutant::QuestionKeepsChannel) {
+                        served.waiting.retain(|waiting| waiting.worker != worker);
+                        served.parked.retain(|(other, ..)| *other != worker);
+                    }
                     if served.chain.is_idle() {
                         served.idle_at = Some(now + linger);
                         self.due.insert((now + linger, channel));
@@ -202,8 +191,10 @@ impl Node {
         world: &mut W,
         now: Duration,
     ) {
-        if let Some(key) = self.running.remove(&id) {
-            self.backfilled(key, reading, world, now);
+        if self.backfills.runs(id) {
+            if let Some(backfilled) = self.backfills.returned(id, reading, now) {
+                self.backfilled(backfilled, world, now);
+            }
             self.next_backfills(world);
         } else {
             self.on_channel(channel, world, now, |served, step| {
@@ -230,6 +221,9 @@ impl Node {
 
     /// Time has passed; call it every few dozen milliseconds.
     pub fn tick<W: World>(&mut self, world: &mut W, now: Duration) {
+        if sabotaged(Mutant::AnswersBeforeStands) {
+            self.deliver_held(world);
+        }
         // Stands before answers: one who is answered but does not know where the
         // channel stands can only ask again, and would fill the queue with that for ever.
         for channel in std::mem::take(&mut self.unstood) {
@@ -239,10 +233,7 @@ impl Node {
             });
         }
         self.deliver_held(world);
-        while self.failed.front().is_some_and(|(at, _)| *at <= now) {
-            self.queued
-                .extend(self.failed.pop_front().map(|(_, key)| key));
-        }
+        self.backfills.try_again(now);
         self.next_backfills(world);
         while self.due.first().is_some_and(|(at, _)| *at <= now) {
             if let Some((_, channel)) = self.due.pop_first() {
@@ -333,12 +324,7 @@ impl Node {
                     answer(&mut self.held, worker, ticket, Placed::At(last), world);
                 }
                 Start::After(_) | Start::Since(_) | Start::Last(_) | Start::Holds(_) => {
-                    let key = (channel.clone(), start);
-                    let backfill = self.backfills.entry(key.clone()).or_insert_with(|| {
-                        self.queued.push_back(key);
-                        Backfill::default()
-                    });
-                    backfill.waiters.push((worker, ticket));
+                    self.backfills.want(channel, start, (worker, ticket));
                 }
             }
         }
@@ -346,62 +332,21 @@ impl Node {
     }
 
     fn next_backfills<W: World>(&mut self, world: &mut W) {
-        while self.running.len() < self.limits.backfills {
-            let Some(key) = self.queued.pop_front() else {
-                return;
-            };
-            self.issue_backfill(key, world);
-        }
+        let channels = &self.channels;
+        let stood = |channel: &Channel| channels.get(channel)?.chain.last();
+        self.backfills.issue(&mut self.reads, stood, world);
     }
 
-    fn issue_backfill<W: World>(&mut self, key: (Channel, Start), world: &mut W) {
-        let stood = self.place(&key.0);
-        let Some(backfill) = self.backfills.get_mut(&key) else {
-            return;
-        };
-        backfill.stood = stood;
-        self.reads += 1;
-        let query = Query {
-            channel: key.0.clone(),
-            range: key.1.range(),
-            count: self.limits.chain.page,
-            confirm: backfill.confirm,
-        };
-        if !backfill.confirm {
-            world.note(Note::Backfill);
-        }
-        self.running.insert(self.reads, key);
-        world.read(self.reads, query);
-    }
-
-    fn backfilled<W: World>(
-        &mut self,
-        key: (Channel, Start),
-        reading: Option<Reading>,
-        world: &mut W,
-        now: Duration,
-    ) {
-        let Some(backfill) = self.backfills.get_mut(&key) else {
-            return;
-        };
-        let head = reading.as_ref().map(|reading| reading.head);
-        let placed = reading.and_then(|reading| judge(&key, reading, backfill.confirm));
-        let (Some(head), Some(placed)) = (head, placed) else {
-            if head.is_some() {
-                // Broken at first sight: look once more, at the primary as it is now.
-                backfill.confirm = true;
-                self.queued.push_front(key);
-            } else {
-                self.failed.push_back((now + self.limits.chain.retry, key));
-            }
-            return;
-        };
-        let Some(backfill) = self.backfills.remove(&key) else {
-            return;
-        };
-        let stood = backfill.stood;
-        self.on_channel(&key.0, world, now, |served, step| {
-            for (worker, ticket) in backfill.waiters {
+    fn backfilled<W: World>(&mut self, backfilled: Backfilled, world: &mut W, now: Duration) {
+        let Backfilled {
+            channel,
+            waiters,
+            placed,
+            head,
+            stood,
+        } = backfilled;
+        self.on_channel(&channel, world, now, |served, step| {
+            for (worker, ticket) in waiters {
                 served.parked.push((worker, ticket, placed.clone()));
             }
             if !served.agrees(head, stood) {
@@ -415,7 +360,8 @@ impl Node {
         let Some(served) = self.channels.get(channel) else {
             return;
         };
-        if served.chain.is_idle() && served.idle_at.is_some_and(|at| at <= now) {
+        let asked = sabotaged(Mutant::QuestionKeepsChannel) && !served.waiting.is_empty();
+        if served.chain.is_idle() && !asked && served.idle_at.is_some_and(|at| at <= now) {
             self.channels.remove(channel);
             world.unsubscribe(channel);
             return;
@@ -478,65 +424,6 @@ impl Served {
         stood.is_some_and(|stood| stood.id() < head.id())
             && last.is_some_and(|last| head.id() < last.id())
     }
-}
-
-impl Start {
-    fn range(self) -> Range {
-        match self {
-            Start::Live => Range::Head,
-            Start::After(place) => Range::After(place),
-            Start::Since(ms) => Range::Since(ms),
-            Start::Last(count) => Range::Last(count),
-            // A genesis has no entry of its own; the first entry names it.
-            Start::Holds(place) if place.is_genesis() => Range::After(place),
-            Start::Holds(place) => Range::Exactly(place),
-        }
-    }
-}
-
-/// What a reading means for a start; `None` when it calls for a confirming read.
-fn judge(key: &(Channel, Start), mut reading: Reading, confirmed: bool) -> Option<Placed> {
-    let (channel, start) = key;
-    match *start {
-        Start::Live => Some(Placed::At(reading.head)),
-        Start::Holds(place) => {
-            let first = reading.entries.first();
-            let holds = reading.head == place
-                || first.is_some_and(|entry| {
-                    entry.position == place || (place.is_genesis() && entry.prev == place)
-                });
-            // Held by nobody means a reset: that, too, calls for a second look.
-            (holds || confirmed).then_some(Placed::Holds(holds))
-        }
-        Start::Since(_) | Start::Last(_) => {
-            let from = reading
-                .entries
-                .first()
-                .map_or(reading.head, |first| first.prev);
-            Some(match prove(from, &mut reading) {
-                Proof::Follows(entries) => page(channel, from, entries),
-                Proof::Current | Proof::Broken => Placed::At(reading.head),
-            })
-        }
-        Start::After(place) => match prove(place, &mut reading) {
-            Proof::Current => Some(Placed::At(place)),
-            Proof::Follows(entries) => Some(page(channel, place, entries)),
-            Proof::Broken if !confirmed => None,
-            Proof::Broken => Some(Placed::Broken(Reset {
-                from: Some(place),
-                to: reading.head,
-                reason: proof::reason(place, &reading),
-            })),
-        },
-    }
-}
-
-fn page(channel: &Channel, from: Position, entries: Vec<Event>) -> Placed {
-    let events = entries
-        .into_iter()
-        .map(|event| EventFrame::new(channel, event))
-        .collect();
-    Placed::Page { from, events }
 }
 
 fn answer<W: World>(

@@ -7,6 +7,7 @@ use std::time::Duration;
 use sluice_wire::position::Position;
 
 use super::exchange::Entry;
+use super::sabotage::{Mutant, sabotaged};
 
 /// The most a ring keeps.
 #[derive(Clone, Copy, Debug)]
@@ -130,7 +131,13 @@ impl Ring {
         }
         let skip = usize::try_from(self.provable.saturating_sub(self.first)).unwrap_or(usize::MAX);
         let provable = self.entries.range(skip.min(self.entries.len())..);
-        if let Some(index) = provable.clone().rposition(|kept| kept.place == place) {
+        let stands = |kept: &Kept| kept.place == place;
+        let found = if sabotaged(Mutant::ReplayEphemeral) {
+            provable.clone().position(stands)
+        } else {
+            provable.clone().rposition(stands)
+        };
+        if let Some(index) = found {
             return Some(self.first + (skip + index + 1) as u64);
         }
         let start = if skip == 0 {

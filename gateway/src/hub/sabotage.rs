@@ -36,11 +36,24 @@ pub enum Mutant {
     OnePlaceForAll,
     /// Take an answer for whichever connection has the slot now.
     AnyTicket,
+    /// Write an id that leaves out a channel whose reset is still owed.
+    PartialCursor,
+    /// Prove a place by the first ring entry that stands there, so that the
+    /// ephemeral events after it are sent again.
+    ReplayEphemeral,
+    /// Believe at first sight that no channel holds a bare position.
+    NobodyHolds,
+    /// Tell `backfill_limit` to a reader that has already arrived.
+    LimitOnArrival,
+    /// Give the room in a worker's queue to answers before it knows its place.
+    AnswersBeforeStands,
+    /// Keep a channel for a question whose connection has gone.
+    QuestionKeepsChannel,
 }
 
 impl Mutant {
     /// Every mutant, for the test that kills them.
-    pub const ALL: [Mutant; 16] = [
+    pub const ALL: [Mutant; 22] = [
         Mutant::CompareWithGreater,
         Mutant::SkipChainCheckOnResume,
         Mutant::NoAudit,
@@ -57,6 +70,12 @@ impl Mutant {
         Mutant::SilentReset,
         Mutant::OnePlaceForAll,
         Mutant::AnyTicket,
+        Mutant::PartialCursor,
+        Mutant::ReplayEphemeral,
+        Mutant::NobodyHolds,
+        Mutant::LimitOnArrival,
+        Mutant::AnswersBeforeStands,
+        Mutant::QuestionKeepsChannel,
     ];
 }
 

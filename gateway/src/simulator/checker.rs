@@ -8,6 +8,7 @@ use serde_json::Value;
 use sluice_wire::position::Position;
 
 use super::eventsource::{Block, Places, name_hash, places};
+use super::message::Message;
 use super::past::{Loss, Past, Record, Time};
 use crate::hub::frame::Format;
 
@@ -190,14 +191,19 @@ impl Reader {
 
     /// The id of a block must say exactly where the client now stands.
     fn check_cursor(&mut self, block: &Block, asked: &Asked) -> Verdict {
+        let known = self.seats.values().any(|seat| seat.place.is_some());
+        let owes = self.seats.values().any(|seat| seat.owes_reset);
+        let settled = known && !owes && self.bare.is_none();
         let Some(id) = &block.id else {
-            let known = self.seats.values().any(|seat| seat.place.is_some());
-            let owes = self.seats.values().any(|seat| seat.owes_reset);
-            if known && !owes && self.bare.is_none() {
-                return Err(format!("a block without an id: {block:?}"));
+            if settled || asked.cursor.is_some() {
+                return Err(format!("a block without an id erases the place: {block:?}"));
             }
             return Ok(());
         };
+        // Its own cursor given back says nothing new, and is due while there is nothing new to say.
+        if !settled && asked.cursor.as_ref() == Some(id) {
+            return Ok(());
+        }
         let told = places(id);
         for (&channel, seat) in &self.seats {
             let place = match &told {
@@ -242,6 +248,13 @@ impl Reader {
     /// Takes the first place of each channel from the cursor.
     fn adopt(&mut self, block: &Block, pasts: &[&Past], now: Time) -> Verdict {
         let Some(id) = &block.id else { return Ok(()) };
+        if self
+            .asked
+            .as_ref()
+            .is_some_and(|asked| asked.cursor.as_ref() == Some(id))
+        {
+            return Ok(());
+        }
         let cursor = places(id);
         for (&channel, seat) in &mut self.seats {
             let place = match &cursor {
@@ -278,10 +291,8 @@ impl Reader {
         let allowed = match reason {
             "bad_cursor" => bad_cursor,
             "backfill_limit" => {
-                let depth = |at: Position| past.find(at).map_or(0, |record| record.depth);
                 let most = past.records.iter().map(|record| record.depth).max();
-                most.unwrap_or(0) > self.bounds.backfill
-                    && from.is_none_or(|from| depth(to) != depth(from))
+                most.unwrap_or(0) > self.bounds.backfill && from != Some(to)
             }
             _ => lost(past, from, reason, now),
         };
@@ -330,7 +341,13 @@ impl Reader {
         if message.data.starts_with('~') {
             return self.ephemeral(&message, asked, pasts[channel], now);
         }
-        let position = match block.id.as_deref().map(places) {
+        let own = asked.cursor.as_deref();
+        let position = match block
+            .id
+            .as_deref()
+            .filter(|id| Some(*id) != own)
+            .map(places)
+        {
             Some(Places::Bare(place)) => Some(place),
             Some(Places::Many(many)) => many.get(&name_hash(&self.names[channel])).copied(),
             Some(Places::Unreadable) => None,
@@ -410,68 +427,5 @@ fn lost(past: &Past, from: Option<Position>, reason: &str, now: Time) -> bool {
         "rollback" => lost(Loss::Rollback) || lost(Loss::Head),
         "state_lost" => lost(Loss::Head) || lost(Loss::Rollback),
         _ => false,
-    }
-}
-
-/// What an event block carries, whatever its format.
-#[derive(Debug)]
-struct Message {
-    event_type: Option<String>,
-    event_id: Option<String>,
-    envelope_channel: Option<String>,
-    envelope_id: Option<String>,
-    data: String,
-}
-
-impl Message {
-    fn read(block: &Block, format: Format) -> Result<Message, String> {
-        let event_type = Some(block.event_type.clone()).filter(|name| !name.is_empty());
-        match format {
-            Format::Plain => Ok(Message {
-                event_type,
-                event_id: None,
-                envelope_channel: None,
-                envelope_id: None,
-                data: block.data.clone(),
-            }),
-            Format::Envelope => {
-                let object: Value =
-                    serde_json::from_str(&block.data).map_err(|e| format!("{e}: {block:?}"))?;
-                let text = |field: &str| object[field].as_str().map(str::to_owned);
-                if text("type") != event_type {
-                    return Err(format!("two types: {block:?}"));
-                }
-                Ok(Message {
-                    event_type,
-                    event_id: text("event_id"),
-                    envelope_channel: text("channel"),
-                    envelope_id: text("id"),
-                    data: text("data").ok_or("an envelope without data")?,
-                })
-            }
-        }
-    }
-
-    /// Every payload of the simulation begins with its channel's number.
-    fn channel(&self) -> Result<usize, String> {
-        let digits = self.data.trim_start_matches('~').split('/').next();
-        digits
-            .and_then(|digits| digits.parse().ok())
-            .ok_or_else(|| format!("a payload that nobody sent: {:?}", self.data))
-    }
-
-    fn check(&self, record: &Record, format: Format) -> Verdict {
-        let sent = String::from_utf8_lossy(&record.data);
-        let (sent, id) = match format {
-            Format::Plain => (sent.replace("\r\n", "\n").replace('\r', "\n"), None),
-            Format::Envelope => (sent.into_owned(), record.event_id.as_deref()),
-        };
-        if self.data != sent
-            || self.event_type.as_deref() != record.event_type.as_deref()
-            || self.event_id.as_deref() != id
-        {
-            return Err(format!("corrupt: {self:?} instead of {record:?}"));
-        }
-        Ok(())
     }
 }

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use sluice_wire::channel::Channel;
 use sluice_wire::event::{self, Message};
 
-use super::node::{Command, Gateway, Port, clock, number};
+use super::node::{Command, Port, clock, number};
 use super::past::Time;
 use super::redis::look;
 use super::world::{Due, MS, Push, Simulation};
@@ -183,16 +183,25 @@ impl Simulation {
 
     /// A read is carried out at Redis, or fails on the way there or back.
     pub fn query(&mut self, n: usize, id: ReadId, query: &Query) {
+        self.counters.count("read");
         let channel = number(&query.channel);
         let lost = self.read_fails(n);
         let reading = if !self.redis.up || lost == Some(false) {
             None
         } else {
-            let deposed = self.deposed_log(n, channel).filter(|_| !query.confirm);
+            if query.confirm {
+                // The primary was resolved anew; from now on the node reads there.
+                self.gateways[n].deposed = None;
+            }
+            let deposed = self.deposed_log(n, channel);
+            let stale = deposed.is_some();
             let reading = match deposed {
                 Some((log, head)) => look(log, head, false, query),
                 None => self.redis.read(channel, query, self.now),
             };
+            if stale {
+                self.counters.count("fault stale read");
+            }
             Some(reading).filter(|_| lost.is_none())
         };
         self.say(|| match &reading {
@@ -243,79 +252,6 @@ impl Simulation {
         let (until, logs) = self.gateways[n].deposed.as_ref()?;
         let log = logs.get(channel).filter(|_| *until > self.now)?;
         Some((log, log.head()?))
-    }
-
-    /// Redis closes a node's subscriber connection; the node learns it later.
-    pub fn break_link(&mut self, n: usize, noticed_after: Time) {
-        let link = &mut self.gateways[n].link;
-        if !link.open {
-            return;
-        }
-        link.open = false;
-        link.topics.clear();
-        let epoch = link.epoch;
-        self.after(noticed_after, Due::LinkLost(n, epoch));
-    }
-
-    pub fn link_lost(&mut self, n: usize) {
-        self.say(|| format!("node {n}: the subscriber connection is lost"));
-        self.gateways[n].node.disconnected();
-        let delay = self.between(50 * MS, 1_000 * MS);
-        let epoch = self.gateways[n].link.epoch;
-        self.after(delay, Due::LinkUp(n, epoch));
-    }
-
-    pub fn link_up(&mut self, n: usize) {
-        let epoch = self.gateways[n].link.epoch;
-        if !self.redis.up {
-            self.after(200 * MS, Due::LinkUp(n, epoch));
-            return;
-        }
-        self.epochs += 1;
-        let epoch = self.epochs;
-        let link = &mut self.gateways[n].link;
-        link.open = true;
-        link.epoch = epoch;
-        link.commands_free = self.now;
-        link.pushes_free = self.now;
-        let wanted: Vec<usize> = link.wanted.iter().copied().collect();
-        for channel in wanted {
-            self.send_subscribe(n, channel);
-        }
-    }
-
-    /// A node starts with nothing and connects.
-    pub fn start_gateway(&mut self, n: usize, life: u32) {
-        use rand::Rng;
-        self.epochs += 1;
-        let seed = self.rng.random();
-        let gateway = Gateway::new(&self.settings, life, self.epochs, seed);
-        match self.gateways.get_mut(n) {
-            Some(old) => *old = gateway,
-            None => self.gateways.push(gateway),
-        }
-        let epoch = self.epochs;
-        let delay = self.between(0, 50 * MS);
-        self.after(delay, Due::LinkUp(n, epoch));
-        let delay = self.between(0, 40 * MS);
-        self.after(delay, Due::Tick(n, life));
-        for worker in 0..self.settings.workers {
-            let delay = self.between(0, 100 * MS);
-            self.after(delay, Due::WorkerTick(n, life, worker));
-        }
-    }
-
-    /// A node dies and another one takes its place.
-    pub fn restart_gateway(&mut self, n: usize) {
-        let life = self.gateways[n].life;
-        self.start_gateway(n, life + 1);
-        for client in 0..self.clients.len() {
-            let session = self.clients[client].session.as_ref();
-            if session.is_some_and(|session| session.gateway == n) {
-                self.lose_session(client);
-                self.dial_later(client);
-            }
-        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! What really happened on a channel, told by the modelled Redis alone: every
 //! position there ever was, what came before it, and when it stopped being provable.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -46,8 +46,8 @@ pub struct Past {
     ephemerals: HashMap<Bytes, Time>,
     /// What has been lost so far, and when first.
     losses: Vec<(Loss, Time)>,
-    provable: BTreeSet<usize>,
-    held: BTreeSet<usize>,
+    provable: Vec<usize>,
+    held: Vec<usize>,
 }
 
 impl Past {
@@ -126,18 +126,29 @@ impl Past {
 
     /// Notes what can be proved and what is held from now on; true when
     /// something can be proved no more.
-    pub fn keep(&mut self, provable: BTreeSet<usize>, held: BTreeSet<usize>, now: Time) -> bool {
+    pub fn keep(&mut self, mut provable: Vec<usize>, mut held: Vec<usize>, now: Time) -> bool {
+        provable.sort_unstable();
+        held.sort_unstable();
         let mut lost = false;
-        for gone in self.provable.difference(&provable) {
-            self.records[*gone].unprovable.get_or_insert(now);
-            lost = true;
+        for gone in &self.provable {
+            if provable.binary_search(gone).is_err() {
+                self.records[*gone].unprovable.get_or_insert(now);
+                lost = true;
+            }
         }
-        for gone in self.held.difference(&held) {
-            self.records[*gone].unheld.get_or_insert(now);
+        for gone in &self.held {
+            if held.binary_search(gone).is_err() {
+                self.records[*gone].unheld.get_or_insert(now);
+            }
         }
-        self.provable = provable;
-        self.held = held;
+        (self.provable, self.held) = (provable, held);
         lost
+    }
+
+    /// Notes that the newest record is there, and nothing has gone.
+    pub fn keep_one_more(&mut self, head: usize) {
+        self.provable.push(head);
+        self.held.push(head);
     }
 
     fn add(&mut self, record: Record) -> usize {

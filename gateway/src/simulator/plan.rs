@@ -23,6 +23,8 @@ pub struct Settings {
     pub stream: StreamLimits,
     pub maxlen: u32,
     pub ttl: Duration,
+    /// How often a token expires early.
+    pub expiring: f64,
     /// Whether history may be lost in this run.
     pub lossy: bool,
     /// Whether the moves of this run include faults at all often.
@@ -86,7 +88,7 @@ const MOVES: [(Move, f64, bool); 34] = [
     (Move::Cut, 3.0, false),
     (Move::Stall, 3.0, false),
     (Move::Reload, 1.5, false),
-    (Move::Rechannel, 2.5, false),
+    (Move::Rechannel, 4.0, false),
     (Move::Garble, 0.5, false),
     (Move::Disconnect, 1.2, false),
     (Move::HalfOpen, 0.7, false),
@@ -99,7 +101,7 @@ const MOVES: [(Move, f64, bool); 34] = [
     (Move::SlowPushes, 1.2, false),
     (Move::FailReads, 1.2, false),
     (Move::SlowReads, 1.2, false),
-    (Move::Depose, 0.8, false),
+    (Move::Depose, 1.6, false),
     (Move::Busy, 2.5, false),
     (Move::Kill, 0.25, false),
     (Move::Drain, 0.25, false),
@@ -163,7 +165,12 @@ impl Settings {
             workers: 2,
             clients: rng.random_range(6..=20),
             channels,
-            queue: rng.random_range(4..=16),
+            queue: if rng.random_bool(0.4) {
+                rng.random_range(2..=4)
+            } else {
+                rng.random_range(5..=16)
+            },
+            expiring: if rng.random_bool(0.4) { 0.2 } else { 0.0 },
             node,
             stream,
             maxlen: if lossy {

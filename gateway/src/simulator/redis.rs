@@ -1,7 +1,6 @@
 //! The modelled primary: one [`Log`] per channel behind a clock that may jump,
 //! and the past it keeps for the checker.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -30,6 +29,16 @@ pub struct Stored {
     /// The record at the head.
     head: Option<usize>,
     snapshots: Vec<(Log, Option<usize>)>,
+    /// What the past was last brought in line with; none after a jump.
+    mark: Option<Mark>,
+}
+
+/// What tells whether a log has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Mark {
+    first: Option<Position>,
+    length: usize,
+    head: Option<Position>,
 }
 
 /// The primary.
@@ -59,6 +68,7 @@ impl Redis {
             past: Past::default(),
             head: None,
             snapshots: Vec::new(),
+            mark: None,
         };
         Redis {
             channels: channels.iter().map(stored).collect(),
@@ -189,6 +199,7 @@ impl Stored {
             return false;
         };
         (self.log, self.head) = (log.clone(), *head);
+        self.mark = None;
         self.past.lose(Loss::Rollback, now);
         self.settle(Loss::Rollback, now);
         true
@@ -196,27 +207,55 @@ impl Stored {
 
     /// Brings the past in line with the log; `loss` is why anything has gone.
     fn settle(&mut self, loss: Loss, now: Time) {
+        let mark = Mark::of(&self.log);
+        let before = self.mark.replace(mark);
+        if before == Some(mark) {
+            return;
+        }
+        let grown = before.is_some_and(|before| before.grows_to(&mark));
+        if let (true, Some(head)) = (grown, self.head) {
+            self.past.keep_one_more(head);
+            return;
+        }
         if self.log.head().is_none() && self.head.take().is_some() {
             self.past.lose(Loss::Head, now);
         }
-        let mut held: BTreeSet<usize> = BTreeSet::new();
-        let mut provable: BTreeSet<usize> = BTreeSet::new();
+        let mut held: Vec<usize> = Vec::with_capacity(mark.length + 1);
+        let mut provable: Vec<usize> = Vec::with_capacity(mark.length + 1);
         let mut expected = self.head;
         provable.extend(expected);
+        held.extend(expected);
         for event in self.log.events().rev() {
             let Some(index) = self.past.index_of(event.position) else {
                 continue;
             };
-            held.insert(index);
+            held.push(index);
             if Some(index) == expected {
                 expected = self.past.records[index].prev;
                 provable.extend(expected);
             }
         }
-        held.extend(self.head);
         if self.past.keep(provable, held, now) {
             self.past.lose(loss, now);
         }
+    }
+}
+
+impl Mark {
+    fn of(log: &Log) -> Mark {
+        Mark {
+            first: log.first().map(|event| event.position),
+            length: log.events().len(),
+            head: log.head(),
+        }
+    }
+
+    /// Whether all that has happened is one more event.
+    fn grows_to(&self, next: &Mark) -> bool {
+        self.length > 0
+            && self.first == next.first
+            && self.length + 1 == next.length
+            && self.head.is_some()
     }
 }
 

@@ -3,7 +3,6 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
-use std::time::Duration;
 
 use rand::Rng;
 use sluice_wire::channel::Channel;
@@ -11,114 +10,14 @@ use sluice_wire::cursor::Cursor;
 
 use super::checker::{Asked, Seen};
 use super::client::{Fresh, Session};
+use super::eventsource::{Block, Parser};
 use super::node::{Socket, clock};
 use super::world::{Due, MS, Simulation};
 use crate::connection::stream::Pull;
 use crate::connection::{Opening, StartAt};
 
 impl Simulation {
-    pub fn tick(&mut self, n: usize) {
-        self.drive(n, |node, port, now| node.tick(port, now));
-        let life = self.gateways[n].life;
-        self.after(40 * MS, Due::Tick(n, life));
-    }
-
-    pub fn tick_worker(&mut self, n: usize, w: usize) {
-        let life = self.gateways[n].life;
-        let thread = &mut self.gateways[n].threads[w];
-        let mut delay = 100 * MS;
-        if thread.busy_until > self.now {
-            delay = thread.busy_until - self.now;
-        } else {
-            thread.worker.tick(clock(self.now));
-            self.after_worker(n, w);
-        }
-        self.after(delay, Due::WorkerTick(n, life, w));
-    }
-
-    /// Wakes every worker that has something to hear.
-    pub fn wake(&mut self, n: usize) {
-        let life = self.gateways[n].life;
-        for w in 0..self.settings.workers {
-            let thread = &self.gateways[n].threads[w];
-            if thread.queue.is_empty() || thread.scheduled {
-                continue;
-            }
-            let at = thread.busy_until.max(self.now + self.between(20, MS));
-            self.gateways[n].threads[w].scheduled = true;
-            self.at(at, Due::Hear(n, life, w));
-        }
-    }
-
-    /// A worker takes what is in its queue, at most as much as it gets to.
-    pub fn hear(&mut self, n: usize, w: usize) {
-        let most = self.rng.random_range(1..=8);
-        let thread = &mut self.gateways[n].threads[w];
-        thread.scheduled = false;
-        if thread.busy_until <= self.now {
-            let count = thread.queue.len().min(most);
-            for message in thread.queue.drain(..count) {
-                thread.worker.hear(message, clock(self.now));
-            }
-            self.after_worker(n, w);
-        }
-        self.wake(n);
-    }
-
-    /// Passes on what a worker asks, and looks after whoever it has notified.
-    fn after_worker(&mut self, n: usize, w: usize) {
-        let room = self.settings.queue;
-        let gateway = &mut self.gateways[n];
-        let thread = &mut gateway.threads[w];
-        while gateway.asks.len() < room
-            && let Some(ask) = thread.worker.outbox().pop_front()
-        {
-            gateway.asks.push_back((w, ask));
-        }
-        let owed = !thread.worker.outbox().is_empty();
-        let ready = std::mem::take(&mut *thread.ready.borrow_mut());
-        if owed {
-            self.counters.count("asks overflow");
-        }
-        if !gateway.asks.is_empty() && !gateway.asks_scheduled {
-            gateway.asks_scheduled = true;
-            let life = gateway.life;
-            let delay = self.between(20, MS);
-            self.after(delay, Due::Asks(n, life));
-        }
-        for (client, dials) in ready {
-            self.notified(client, dials);
-        }
-    }
-
-    pub fn take_asks(&mut self, n: usize) {
-        self.gateways[n].asks_scheduled = false;
-        let asks = std::mem::take(&mut self.gateways[n].asks);
-        for (w, ask) in asks {
-            self.say(|| format!("node {n}: worker {w} asks {ask:?}"));
-            self.drive(n, |node, port, now| node.ask(w, ask, port, now));
-        }
-        for w in 0..self.settings.workers {
-            self.after_worker(n, w);
-        }
-    }
-
-    fn notified(&mut self, client: usize, dials: u32) {
-        let lag = self.clients[client].lag;
-        let Some(session) = self.session(client, dials) else {
-            return;
-        };
-        if session.aborted.get() {
-            self.counters.count("stream aborted");
-            self.end_session(client);
-            self.dial_later(client);
-        } else if !session.pulling {
-            session.pulling = true;
-            self.after(lag, Due::Pull(client, dials));
-        }
-    }
-
-    fn session(&mut self, client: usize, dials: u32) -> Option<&mut Session> {
+    pub fn session(&mut self, client: usize, dials: u32) -> Option<&mut Session> {
         let client = &mut self.clients[client];
         client.session.as_mut().filter(|_| client.dials == dials)
     }
@@ -129,6 +28,9 @@ impl Simulation {
         let w = self.rng.random_range(0..self.settings.workers);
         let life = self.gateways[n].life;
         let wall = self.redis.wall(self.now);
+        let expires_at = self
+            .chance(self.settings.expiring)
+            .then(|| clock(self.now + self.between(500, 10_000) * MS));
         let client = &mut self.clients[number];
         client.dials += 1;
         let cursor = Some(client.last_event_id.clone()).filter(|id| !id.is_empty());
@@ -143,7 +45,7 @@ impl Simulation {
         let asked = Asked {
             channels: client.channels.clone(),
             format: client.format,
-            cursor,
+            cursor: cursor.clone(),
             server: (n, life, w),
         };
         let aborted: Rc<Cell<bool>> = Rc::default();
@@ -156,10 +58,19 @@ impl Simulation {
         let opening = Opening {
             channels,
             start,
+            incoming: cursor,
             format: client.format,
-            expires_at: None,
+            expires_at,
         };
+        let before = thread.worker.outbox().len();
         let key = thread.worker.open(&opening, socket, clock(self.now));
+        let asked_node = thread.worker.outbox().len() - before;
+        if opening.start != StartAt::Live && asked_node < opening.channels.len() {
+            self.counters.count("attach from ring");
+        }
+        if asked_node > 0 {
+            self.counters.count("attach from node");
+        }
         client.session = Some(Session {
             gateway: n,
             life,
@@ -221,9 +132,7 @@ impl Simulation {
             Err(why) => self.fail(format!("client {number}: {why}")),
             Ok(blocks) => {
                 for block in blocks {
-                    if block.event_type == "sluice.close" {
-                        self.count_close(&block.data);
-                    }
+                    self.count_told(&block);
                     if let Some(id) = &block.id {
                         self.clients[number].last_event_id.clone_from(id);
                     }
@@ -233,20 +142,33 @@ impl Simulation {
         }
     }
 
-    fn count_close(&mut self, data: &str) {
-        for (reason, name) in [
-            ("slow_consumer", "close slow_consumer"),
-            ("drain", "close drain"),
-            ("max_age", "close max_age"),
-        ] {
-            if data.contains(reason) {
+    /// Counts a block by the reason it gives.
+    fn count_told(&mut self, block: &Block) {
+        let names: &[(&str, &'static str)] = match block.event_type.as_str() {
+            "sluice.close" => &[
+                ("slow_consumer", "close slow_consumer"),
+                ("drain", "close drain"),
+                ("max_age", "close max_age"),
+                ("token_expired", "close token_expired"),
+            ],
+            "sluice.reset" => &[
+                ("trimmed", "told trimmed"),
+                ("rollback", "told rollback"),
+                ("state_lost", "told state_lost"),
+                ("backfill_limit", "told backfill_limit"),
+                ("bad_cursor", "told bad_cursor"),
+            ],
+            _ => &[],
+        };
+        for (reason, name) in names {
+            if block.data.contains(reason) {
                 self.counters.count(name);
             }
         }
     }
 
     /// Both sides know that the stream is over.
-    fn end_session(&mut self, number: usize) {
+    pub fn end_session(&mut self, number: usize) {
         if let Some(session) = self.lose_session(number) {
             self.reap(session.gateway, session.worker, session.key);
         }
@@ -270,7 +192,7 @@ impl Simulation {
     pub fn lose_session(&mut self, number: usize) -> Option<Session> {
         let client = &mut self.clients[number];
         let session = client.session.take()?;
-        client.parser = super::eventsource::Parser::default();
+        client.parser = Parser::default();
         client.dials += 1;
         self.see(number, Seen::Gone);
         Some(session)
@@ -290,17 +212,5 @@ impl Simulation {
         let delay = self.between(0, 600 * MS);
         let dials = self.clients[number].dials;
         self.after(delay, Due::Dial(number, dials));
-    }
-
-    /// The node ends its streams over a while and is then replaced.
-    pub fn drain_gateway(&mut self, n: usize) {
-        let window = Duration::from_millis(1_500);
-        let gateway = &mut self.gateways[n];
-        gateway.draining = true;
-        for thread in &mut gateway.threads {
-            thread.worker.drain(clock(self.now), window);
-        }
-        let life = gateway.life;
-        self.after(4_000 * MS, Due::Restart(n, life));
     }
 }

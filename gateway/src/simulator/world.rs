@@ -157,15 +157,6 @@ impl Simulation {
         self.hasher.finish()
     }
 
-    /// The pasts of all channels, in order.
-    pub fn pasts(&self) -> Vec<&Past> {
-        self.redis
-            .channels
-            .iter()
-            .map(|stored| &stored.past)
-            .collect()
-    }
-
     pub fn after(&mut self, delay: Time, due: Due) {
         self.at(self.now + delay, due);
     }

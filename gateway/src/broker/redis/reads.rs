@@ -15,7 +15,7 @@ use crate::hub::exchange::{Context, Oldest, Query, Range, ReadId, Reading};
 
 /// Heads read by one pipeline.
 const HEADS_PER_PIPELINE: usize = 1_000;
-/// How often a live channel's head has its time to live refreshed.
+/// How often a live channel's head has its time to live refreshed, unless a third of that time is less.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(3_600);
 
 /// How many more heads reading may create within this second.
@@ -223,7 +223,8 @@ impl DataLink {
         let Ok(mut refreshed) = self.refreshed.lock() else {
             return false;
         };
-        let due = refreshed.is_none_or(|at| at.elapsed() >= REFRESH_INTERVAL);
+        let interval = REFRESH_INTERVAL.min(self.events.head_ttl / 3);
+        let due = refreshed.is_none_or(|at| at.elapsed() >= interval);
         if due {
             *refreshed = Some(Instant::now());
         }

@@ -10,6 +10,7 @@ use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, PushInfo, PushKind, RedisError, Value};
 use sluice_wire::channel::Channel;
 use tokio::sync::Notify;
+use tokio::time::timeout;
 
 use super::data::DataLink;
 use super::parse;
@@ -124,7 +125,7 @@ impl Subscriber {
                     let wishes = Arc::clone(&self.wishes);
                     let changed = wishes.changed.notified();
                     // Either is a reason to look; neither is an error.
-                    drop(tokio::time::timeout(COMPARE_INTERVAL, changed).await);
+                    drop(timeout(COMPARE_INTERVAL, changed).await);
                 }
                 Err(error) => {
                     tracing::warn!(%error, "the subscriber connection failed");
@@ -238,7 +239,12 @@ impl Subscriber {
                 continue;
             };
             for topics in topics.chunks(TOPICS_PER_COMMAND) {
-                link.connection.subscribe(topics).await?;
+                let left = link.pulse.patience(self.settings.probe_timeout);
+                match timeout(left, link.connection.subscribe(topics)).await {
+                    Ok(subscribed) => subscribed?,
+                    // The watchdog, whose turn is next, must not wait for a reply that may never come.
+                    Err(_) => return Ok(()),
+                }
             }
         }
         Ok(())
@@ -256,7 +262,11 @@ impl Subscriber {
         };
         for topics in unwanted.chunks(TOPICS_PER_COMMAND) {
             for link in self.links.values_mut() {
-                link.connection.unsubscribe(topics).await?;
+                let left = link.pulse.patience(self.settings.probe_timeout);
+                match timeout(left, link.connection.unsubscribe(topics)).await {
+                    Ok(unsubscribed) => unsubscribed?,
+                    Err(_) => return Ok(()),
+                }
             }
         }
         Ok(())
@@ -280,7 +290,7 @@ impl Subscriber {
         if silence >= self.settings.probe_interval {
             let left = self.settings.probe_timeout.saturating_sub(silence);
             let probe = self.data.probe(&self.probe_topic);
-            match tokio::time::timeout(left, probe).await {
+            match timeout(left, probe).await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => tracing::debug!(%error, "the probe could not be sent"),
                 Err(_) => tracing::debug!("the probe was not answered"),
@@ -356,6 +366,11 @@ impl Pulse {
     fn hear(&self) {
         let now = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.heard.store(now, Ordering::Relaxed);
+    }
+
+    /// How much longer the connection may be silent.
+    fn patience(&self, limit: Duration) -> Duration {
+        limit.saturating_sub(self.silence())
     }
 
     fn silence(&self) -> Duration {
