@@ -41,12 +41,12 @@ setup: ## Install what the tests need and this machine lacks (redis-server)
 
 test: setup ## Build, then unit, simulator, script and CLI tests and the scenarios on real parts
 	@$(STAGE) --first build 12 $(CARGO) build $(ALL) --all-targets
-	@$(STAGE) unit+simulator 5 $(CARGO) test $(ALL) --lib --bins
-	@$(STAGE) scripts+cli+scenarios 10 $(CARGO) test $(ALL) --test '*'
+	@$(STAGE) unit+simulator 5 $(CARGO) test $(ALL) --no-fail-fast --lib --bins
+	@$(STAGE) scripts+cli+scenarios 10 $(CARGO) test $(ALL) --no-fail-fast --test '*'
 	@$(STAGE) --summary
 
 test-full: test soak ## The same, then the tests marked as slow, and the soak
-	@$(STAGE) --first slow 60 $(CARGO) test $(ALL) --lib --bins --test '*' -- --ignored
+	@$(STAGE) --first slow 60 $(CARGO) test $(ALL) --no-fail-fast --lib --bins --test '*' -- --ignored
 
 soak: ## The simulator over many seeds, optimised: SOAK_SEEDS=10000
 	SLUICE_SIM_SEEDS=$(SOAK_SEEDS) $(CARGO) test --locked --release -p sluice-gateway --lib simulator:: -- --nocapture
