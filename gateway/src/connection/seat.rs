@@ -71,11 +71,11 @@ impl Seat {
         owed && self.place.is_none() && !sabotaged(Mutant::PartialCursor)
     }
 
-    /// The serial of the question that is still open.
+    /// The question that is still open: its serial and what was asked.
     #[must_use]
-    pub fn open_question(&self) -> Option<u64> {
+    pub fn open_question(&self) -> Option<(u64, Start)> {
         match self.state {
-            State::Asking { serial, .. } => Some(serial),
+            State::Asking { serial, start, .. } => Some((serial, start)),
             State::Probed(_)
             | State::Unsettled
             | State::Replaying { .. }

@@ -145,11 +145,6 @@ impl<T: Transport> Stream<T> {
         }
     }
 
-    /// Whether the close block is written.
-    pub(super) fn has_ended(&self) -> bool {
-        self.ended
-    }
-
     /// Everything that is due, up to the limit of one chunk.
     pub(super) fn pull(&mut self, around: &mut Around<'_>) -> Pull {
         self.due_since = None;

@@ -128,13 +128,12 @@ impl<T: Transport> Worker<T> {
     /// Lets a stream go, whoever ended it.
     pub fn remove(&mut self, key: usize, now: Duration) -> Option<Ended> {
         let stream = self.streams.try_remove(key)?;
-        for seat in &stream.seats {
+        for (index, seat) in stream.seats.iter().enumerate() {
+            self.withdraw(key, index, seat);
             self.leave(seat);
         }
-        let cut = stream.close == Some(CloseReason::SlowConsumer);
-        let told = stream.close.filter(|_| stream.has_ended() || cut);
         Some(Ended {
-            reason: told.unwrap_or(CloseReason::ClientGone),
+            reason: stream.close.unwrap_or(CloseReason::ClientGone),
             duration: now.saturating_sub(stream.opened_at),
             events: stream.events,
             bytes: stream.bytes,

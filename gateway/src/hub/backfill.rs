@@ -78,6 +78,18 @@ impl Backfills {
         backfill.waiters.push(waiter);
     }
 
+    /// A waiter has gone; a piece that nobody waits for is not read.
+    pub fn withdraw(&mut self, channel: &Channel, start: Start, waiter: Waiter) {
+        let key = (channel.clone(), start);
+        if let Some(backfill) = self.wanted.get_mut(&key) {
+            backfill.waiters.retain(|other| *other != waiter);
+            if backfill.waiters.is_empty() {
+                self.wanted.remove(&key);
+                self.queued.retain(|other| *other != key);
+            }
+        }
+    }
+
     /// Issues as many reads as the limit allows; `stood` tells where the node stands.
     pub fn issue<W: World>(
         &mut self,

@@ -72,8 +72,9 @@ pub struct Chain {
     suspect_at: Option<Duration>,
     /// Where the chain stood when the running audit was issued.
     audited_at: Option<Position>,
-    /// A head that the audit has seen and this chain has not emitted yet.
-    missing: Option<Position>,
+    /// A head that the audit has seen and this chain has not emitted yet, and
+    /// until when it may be merely under way.
+    missing: Option<(Position, Duration)>,
 }
 
 #[derive(Debug)]
@@ -131,7 +132,11 @@ impl Chain {
             Phase::Syncing(sync) => sync.retry_at,
             Phase::Unconfirmed | Phase::Live => None,
         };
-        [retry, self.suspect_at].into_iter().flatten().min()
+        let missing_at = self.missing.map(|(_, at)| at);
+        [retry, self.suspect_at, missing_at]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// A worker listens from now on.
@@ -169,6 +174,7 @@ impl Chain {
         self.phase = Phase::Unconfirmed;
         self.echoes.clear();
         self.suspect_at = None;
+        self.missing = None;
     }
 
     /// A message came on the topic.
@@ -203,30 +209,35 @@ impl Chain {
         if !self.is_live() || then.is_none() || head == self.last || head == then {
             return;
         }
-
         if sabotaged(Mutant::AuditAdoptsHead) && head.is_some() {
             self.last = head;
             return;
         }
-        // A head that is merely under way arrives before the suspicion ends.
-        self.missing = head;
-        self.suspect_at
-            .get_or_insert(step.now + step.limits.suspicion);
+        let at = step.now + step.limits.suspicion;
+        match head {
+            Some(head) if self.has_passed(head, then) => {}
+            // A head that is merely under way arrives before then.
+            Some(head) => self.missing = Some((head, at)),
+            None => self.suspect_at = Some(at),
+        }
+    }
+
+    /// Whether the chain has most likely emitted `head` since it stood at `then`. Were it another
+    /// timeline's, the next audit would find it behind both.
+    fn has_passed(&self, head: Position, then: Option<Position>) -> bool {
+        then.is_some_and(|then| then.id() < head.id())
+            && self.last.is_some_and(|last| head.id() < last.id())
     }
 
     /// A timer of [`Chain::due`] has come.
     pub fn fire<W: World>(&mut self, step: &mut Step<'_, W>) {
+        if self.missing.is_some_and(|(_, at)| at <= step.now) {
+            self.missing = None;
+            self.doubt(SyncCause::Audit, step);
+        }
         if self.suspect_at.is_some_and(|at| at <= step.now) {
             self.suspect_at = None;
-            let audit = self.missing.take().is_some();
-            self.doubt(
-                if audit {
-                    SyncCause::Audit
-                } else {
-                    SyncCause::Suspect
-                },
-                step,
-            );
+            self.doubt(SyncCause::Suspect, step);
         }
         if let Phase::Syncing(sync) = &mut self.phase
             && sync.retry_at.is_some_and(|at| at <= step.now)
@@ -456,7 +467,7 @@ impl Chain {
 
     fn emit<W: World>(&mut self, event: Event, step: &mut Step<'_, W>) {
         self.last = Some(event.position);
-        if self.missing == self.last {
+        if self.missing.is_some_and(|(head, _)| head == event.position) {
             self.missing = None;
         }
         let entry = Entry::Event(EventFrame::new(&self.channel, event));

@@ -44,6 +44,12 @@ pub enum ToNode {
         ticket: Ticket,
         start: Start,
     },
+    /// Nobody waits for the answer to this attach any more.
+    Withdraw {
+        channel: Channel,
+        ticket: Ticket,
+        start: Start,
+    },
     /// The worker's last connection on this channel has gone.
     Leave { channel: Channel },
 }

@@ -85,7 +85,9 @@ impl Node {
     #[cfg(test)]
     pub fn owed(&self) -> usize {
         let held: usize = self.held.iter().map(VecDeque::len).sum();
-        self.backfills.owed() + held
+        let waits = |served: &Served| served.waiting.len() + served.parked.len();
+        let waiting: usize = self.channels.values().map(waits).sum();
+        self.backfills.owed() + held + waiting
     }
 
     /// Where the node stands on a channel.
@@ -104,15 +106,15 @@ impl Node {
             } => {
                 self.attach(worker, channel, ticket, start, world, now);
             }
+            ToNode::Withdraw {
+                channel,
+                ticket,
+                start,
+            } => self.withdraw(worker, &channel, ticket, start),
             ToNode::Leave { channel } => {
                 let linger = self.limits.linger;
                 if let Some(served) = self.channels.get_mut(&channel) {
                     served.chain.leave(worker);
-                    // Whoever asked on this worker has gone: an open question must not hold the channel.
-                    if !sabotaged(Mutant::QuestionKeepsChannel) {
-                        served.waiting.retain(|waiting| waiting.worker != worker);
-                        served.parked.retain(|(other, ..)| *other != worker);
-                    }
                     if served.chain.is_idle() {
                         served.idle_at = Some(now + linger);
                         self.due.insert((now + linger, channel));
@@ -266,6 +268,22 @@ impl Node {
             served.chain.join(worker, step);
             false
         });
+    }
+
+    /// Forgets a question, wherever it waits for its answer.
+    fn withdraw(&mut self, worker: WorkerId, channel: &Channel, ticket: Ticket, start: Start) {
+        if sabotaged(Mutant::QuestionKeepsChannel) {
+            return;
+        }
+        if let Some(served) = self.channels.get_mut(channel) {
+            served
+                .waiting
+                .retain(|waiting| waiting.ticket != ticket || waiting.worker != worker);
+            served
+                .parked
+                .retain(|(other, parked, _)| *parked != ticket || *other != worker);
+        }
+        self.backfills.withdraw(channel, start, (worker, ticket));
     }
 
     /// Runs one step on a channel, then whatever that step has made possible.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::Worker;
 use crate::connection::blocks::Status;
-use crate::connection::seat::State;
+use crate::connection::seat::{Seat, State};
 use crate::connection::{StartAt, Transport};
 use crate::hub::exchange::{Placed, Reset, Start, Ticket, ToNode};
 use crate::hub::ring::Ring;
@@ -146,6 +146,32 @@ impl<T: Transport> Worker<T> {
             ticket,
             start,
         });
+    }
+
+    /// Takes back the question of a seat that goes: out of the outbox if it is
+    /// still there, else by telling the node.
+    pub(super) fn withdraw(&mut self, key: usize, index: usize, seat: &Seat) {
+        let Some((serial, start)) = seat.open_question() else {
+            return;
+        };
+        let ticket = Ticket {
+            connection: key,
+            seat: index as u16,
+            serial,
+        };
+        let unsent = self.outbox.iter().position(
+            |question| matches!(question, ToNode::Attach { ticket: asked, .. } if *asked == ticket),
+        );
+        if let Some(unsent) = unsent {
+            self.outbox.remove(unsent);
+        } else if let Some(local) = self.channels.get(seat.channel) {
+            let channel = local.name.clone();
+            self.outbox.push_back(ToNode::Withdraw {
+                channel,
+                ticket,
+                start,
+            });
+        }
     }
 
     /// The node has moved this worker's place: whoever stood in the old ring
