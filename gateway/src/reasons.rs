@@ -213,10 +213,8 @@ labels! {
 labels! {
     /// How a publish over HTTP ended.
     PublishOutcome {
-        /// Appended.
+        /// Appended, or known by its event id: it has a position.
         Accepted = "accepted",
-        /// The event id was known; the first position was returned.
-        Repeated = "repeated",
         /// The event breaks a rule.
         Refused = "refused",
         /// The caller may not publish there.

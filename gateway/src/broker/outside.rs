@@ -15,7 +15,7 @@ use super::redis::Redis;
 use super::{Publication, PublishError};
 use crate::hub::exchange::{Full, Note, Query, ReadId, Reading, ToWorker, WorkerId, World};
 use crate::metrics::{BrokerMetrics, HubMetrics};
-use crate::reasons::{Arrival, ReplayOutcome};
+use crate::reasons::Arrival;
 
 /// Something that was asked of the backend has come back.
 pub(super) enum Done {
@@ -170,9 +170,12 @@ impl World for Outside {
             Note::AuditFinding => self.broker.audit_findings.inc(),
             Note::Straggler => self.hub.stragglers.inc(),
             Note::WorkerOverflow => self.hub.worker_overflows.inc(),
-            Note::Backfill => self.hub.replays.of(ReplayOutcome::Stream).inc(),
             // Told resets are counted where they are told: per reader.
-            Note::Reset(_) | Note::Duplicate | Note::BufferOverflow | Note::Resubscribe => {}
+            Note::Backfill
+            | Note::Reset(_)
+            | Note::Duplicate
+            | Note::BufferOverflow
+            | Note::Resubscribe => {}
         }
     }
 }

@@ -19,7 +19,7 @@ use crate::hub::exchange::{Entry, Reset, Start};
 use crate::hub::frame::{EventFrame, Format};
 use crate::hub::proof::links;
 use crate::hub::sabotage::{Mutant, sabotaged};
-use crate::reasons::{CloseReason, ResetReason};
+use crate::reasons::{CloseReason, ReplayOutcome, ResetReason};
 
 /// One stream.
 #[derive(Debug)]
@@ -80,6 +80,8 @@ pub struct Tally {
     pub ephemerals: u64,
     pub replayed: u64,
     pub resets: Vec<ResetReason>,
+    /// How resumes went, one per channel.
+    pub replays: Vec<ReplayOutcome>,
     /// Frames that did not link to the reader's place: the last line of defence.
     pub unlinked: u64,
 }

@@ -21,7 +21,6 @@ use crate::connection::{Ended, Opening, StreamLimits, Transport};
 use crate::hub::exchange::WorkerId;
 use crate::lifecycle::{Admission, Drain, Permit};
 use crate::metrics::{ConnectionMetrics, HubMetrics};
-use crate::reasons::ReplayOutcome;
 
 /// Messages taken from the node before connections have their turn.
 const BATCH: usize = 256;
@@ -205,7 +204,9 @@ impl LocalStreams {
         self.0.hub.replay_events.inc_by(replayed);
         for reason in tally.resets.drain(..) {
             self.0.hub.resets_told.of(reason).inc();
-            self.0.hub.replays.of(ReplayOutcome::Reset).inc();
+        }
+        for outcome in tally.replays.drain(..) {
+            self.0.hub.replays.of(outcome).inc();
         }
         let unlinked = std::mem::take(&mut tally.unlinked);
         if unlinked > 0 {

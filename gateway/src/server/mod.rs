@@ -96,11 +96,7 @@ pub async fn run(
         () = node.follow(&broker) => Err(RunError::BrokerEnded),
         () = shutdown => Ok(()),
     };
-    tokio::select! {
-        ended = &mut running => return Ok(ended?),
-        () = node.leave(&config) => {}
-    }
-    running.await?;
+    tokio::join!(node.leave(&config), &mut running).1?;
     outcome
 }
 

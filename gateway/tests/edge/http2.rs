@@ -69,11 +69,14 @@ fn check_headers(headers: &HeaderMap) {
     assert!(!headers.contains_key("connection") && !headers.contains_key("transfer-encoding"));
 }
 
+/// Runs a test's side to its end, which comes soon or is a failure.
 fn block_on<F: Future>(future: F) -> F::Output {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
-    runtime.expect("a runtime").block_on(future)
+    let bounded = async { tokio::time::timeout(PATIENCE * 2, future).await };
+    let ended = runtime.expect("a runtime").block_on(bounded);
+    ended.expect("no answer, frame or end that never comes")
 }
 
 async fn gauge(node: &Node, what: &str, wanted: f64, within: Duration) {
