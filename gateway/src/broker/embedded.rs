@@ -7,7 +7,7 @@ use sluice_wire::channel::Channel;
 use sluice_wire::event::Message;
 use sluice_wire::log::{Log, Published, SystemMillis};
 use sluice_wire::position::Position;
-use sluice_wire::publish::{Defaults, Refusal};
+use sluice_wire::publish::Defaults;
 
 use super::{Publication, PublishError, Push};
 use crate::hub::exchange::{Context, Oldest, Query, Range, Reading};
@@ -61,9 +61,11 @@ impl Embedded {
     ) -> Result<Position, PublishError> {
         let defaults = self.defaults;
         let Some(log) = self.log(&publication.channel, now) else {
-            let limit = self.settings.channels;
-            let text = format!("the embedded broker keeps at most {limit} channels");
-            return Err(Refusal::BadArgument(text).into());
+            tracing::warn!(
+                limit = self.settings.channels,
+                "the embedded broker has no room for one more channel (limits.embedded_channels)"
+            );
+            return Err(PublishError::Unavailable);
         };
         let publish = publication.as_publish();
         let published = log.publish(SystemMillis(now), &publish, rand::random(), &defaults)?;
@@ -120,9 +122,11 @@ impl Embedded {
 
     fn log(&mut self, channel: &Channel, now: u64) -> Option<&mut Log> {
         if !self.logs.contains_key(channel) && self.logs.len() >= self.settings.channels {
-            self.logs.retain(|_, log| {
+            let wanted = &self.wanted;
+            self.logs.retain(|channel, log| {
                 log.expire(SystemMillis(now));
-                log.head().is_some()
+                // A channel without history may begin anew; a reader who comes back is told so.
+                log.first().is_some() || wanted.contains(channel)
             });
             if self.logs.len() >= self.settings.channels {
                 return None;

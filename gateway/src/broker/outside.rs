@@ -24,6 +24,8 @@ pub(super) enum Done {
     Published,
 }
 
+/// Publishes that may wait for Redis at the same time; one more is refused.
+const PUBLISHES_IN_FLIGHT: usize = 1_024;
 /// Questions that one pipeline carries.
 const READS_PER_PIPELINE: usize = 32;
 
@@ -41,6 +43,7 @@ pub(super) struct Outside {
     /// Channels by topic, so that a message costs one look-up.
     topics: HashMap<Vec<u8>, Channel>,
     workers: Vec<mpsc::Sender<ToWorker>>,
+    publishing: usize,
     batch: Vec<(ReadId, Query)>,
 }
 
@@ -59,6 +62,7 @@ impl Outside {
             clock,
             topics: HashMap::new(),
             workers,
+            publishing: 0,
             batch: Vec::new(),
         }
     }
@@ -90,6 +94,11 @@ impl Outside {
         }
     }
 
+    /// A publish has its answer.
+    pub(super) fn published(&mut self) {
+        self.publishing -= 1;
+    }
+
     pub(super) fn publish(
         &mut self,
         publication: Publication,
@@ -100,8 +109,12 @@ impl Outside {
                 // A caller who has gone does not need the answer.
                 drop(reply.send(embedded.publish(&publication, self.clock.wall())));
             }
+            Backend::Redis(_) if self.publishing >= PUBLISHES_IN_FLIGHT => {
+                drop(reply.send(Err(PublishError::Unavailable)));
+            }
             Backend::Redis(redis) => {
                 let link = redis.data();
+                self.publishing += 1;
                 self.pending.push(Box::pin(async move {
                     drop(reply.send(link.publish(&publication).await));
                     Done::Published

@@ -253,7 +253,7 @@ impl Loop {
     fn done(&mut self, done: Done) {
         let now = self.outside.clock.now();
         match done {
-            Done::Published => {}
+            Done::Published => self.outside.published(),
             Done::Heads(heads) => self.node.audited(heads, &mut self.outside, now),
             Done::Reads(reads) => {
                 for (id, channel, reading) in reads {

@@ -198,6 +198,7 @@ fn redis(redis: &RedisConfig, found: &mut Findings) {
         ms(100),
         minutes(1),
     );
+    probe(redis, found);
     found.within("redis.backoff_min", &redis.backoff_min, ms(1), secs(10));
     found.within("redis.backoff_max", &redis.backoff_max, ms(10), minutes(1));
     found.within("redis.linger", &redis.linger, Duration::ZERO, minutes(10));
@@ -207,6 +208,19 @@ fn redis(redis: &RedisConfig, found: &mut Findings) {
         "redis.backoff_min",
         &redis.backoff_min,
     );
+}
+
+fn probe(redis: &RedisConfig, found: &mut Findings) {
+    if redis.probe_timeout < redis.probe_interval * 2 {
+        found.refuse(
+            "redis.probe_timeout",
+            format!(
+                "{} leaves a probe no time: at least twice redis.probe_interval ({})",
+                redis.probe_timeout.humane(),
+                redis.probe_interval.humane()
+            ),
+        );
+    }
 }
 
 fn auth(auth: &AuthConfig, found: &mut Findings) {
@@ -380,6 +394,12 @@ fn drain(drain: &DrainConfig, found: &mut Findings) {
         &drain.readiness_lead,
         Duration::ZERO,
         minutes(5),
+    );
+    found.at_least(
+        "drain.deadline",
+        &drain.deadline,
+        "drain.readiness_lead",
+        &drain.readiness_lead,
     );
 }
 

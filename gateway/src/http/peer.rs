@@ -5,7 +5,7 @@ use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::net::Shutdown;
-use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::rc::Rc;
 use std::task::Waker;
 use std::time::Duration;
@@ -37,6 +37,8 @@ pub struct PeerStreams {
     gone: Cell<bool>,
     open: Cell<usize>,
     wakers: RefCell<HashMap<usize, Waker>>,
+    /// A descriptor of its own, once the connection has carried HTTP/2 streams.
+    socket: RefCell<Option<OwnedFd>>,
 }
 
 /// What a stream knows of its connection.
@@ -44,6 +46,29 @@ pub struct Peer {
     streams: Rc<PeerStreams>,
     /// Set where the stream has the connection to itself: HTTP/1.1.
     socket: Option<RawFd>,
+}
+
+/// Keeps a second descriptor of an HTTP/2 connection: its streams may outlive
+/// the first, whose number could then belong to somebody else.
+fn keep_socket(token: &PeerToken) {
+    if token.streams.socket.borrow().is_none() {
+        match lend(token.socket).try_clone_to_owned() {
+            Ok(socket) => *token.streams.socket.borrow_mut() = Some(socket),
+            Err(error) => tracing::debug!(%error, "a socket could not be duplicated"),
+        }
+    }
+}
+
+/// The descriptor that actix-web lends to `on_connect` only.
+fn lend(socket: RawFd) -> BorrowedFd<'static> {
+    #[allow(
+        unsafe_code,
+        reason = "there is no other way to a socket behind actix-web; callers say why it is open"
+    )]
+    // SAFETY: see the callers: the connection's dispatcher lives, and it owns the descriptor.
+    unsafe {
+        BorrowedFd::borrow_raw(socket)
+    }
 }
 
 /// Prepares an accepted connection: to be called for each, with its data.
@@ -124,6 +149,8 @@ impl Peer {
         }
         streams.open.set(streams.open.get() + 1);
         let alone = request.version() != Version::HTTP_2;
+        // The request has just come on the connection, which is open.
+        token.filter(|_| !alone).inspect(|token| keep_socket(token));
         Some(Peer {
             streams,
             socket: token.filter(|_| alone).map(|token| token.socket),
@@ -137,19 +164,18 @@ impl Peer {
         self.socket.is_none().then(|| Rc::clone(&self.streams))
     }
 
-    /// Cuts the connection of a client that has stopped reading, so that its
-    /// dispatcher, which waits for room in the socket, ends.
+    /// Cuts the connection of a client that has stopped reading, so that what
+    /// waits for room in its socket ends. On HTTP/2 this ends its other
+    /// streams too; each resumes.
     pub fn cut(&self) {
-        let Some(socket) = self.socket.filter(|_| !self.streams.has_gone()) else {
-            return;
+        let kept = self.streams.socket.borrow();
+        let socket = match (&*kept, self.socket) {
+            (Some(kept), _) => kept.as_fd(),
+            // An HTTP/1.1 body, and so this peer, is dropped by the dispatcher
+            // that owns the descriptor before it is closed.
+            (None, Some(socket)) if !self.streams.has_gone() => lend(socket),
+            (None, Some(_) | None) => return,
         };
-        #[allow(
-            unsafe_code,
-            reason = "actix-web lends its socket to `on_connect` only. An HTTP/1.1 body, and so this \
-                      peer, is dropped by the dispatcher that owns the socket, before it is closed."
-        )]
-        // SAFETY: the descriptor is open for as long as the body that holds this peer.
-        let socket = unsafe { BorrowedFd::borrow_raw(socket) };
         if let Err(error) = SockRef::from(&socket).shutdown(Shutdown::Both) {
             tracing::debug!(%error, "a stalled connection could not be cut");
         }

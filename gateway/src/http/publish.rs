@@ -24,9 +24,9 @@ pub async fn post(
     public: web::Data<Public>,
 ) -> Result<HttpResponse, Problem> {
     let published = &public.http.published;
+    let refused = |_: &Problem| published.of(PublishOutcome::Refused).inc();
     let name = request.match_info().query("channel");
-    let channel = params::channel("channel", name)
-        .inspect_err(|_| published.of(PublishOutcome::Refused).inc())?;
+    let channel = params::channel("channel", name).inspect_err(refused)?;
     let forbid = |error: AuthError| {
         public.http.auth_failures.of(error.code()).inc();
         published.of(PublishOutcome::Forbidden).inc();
@@ -38,13 +38,15 @@ pub async fn post(
         .map_err(forbid)?;
     grant.check(Action::Publish, &channel).map_err(forbid)?;
     let headers = request.headers();
-    let event_type = text(headers, "Sluice-Event")?;
-    let event_id = text(headers, "Idempotency-Key")?;
+    let event_type = text(headers, "Sluice-Event").inspect_err(refused)?;
+    let event_id = text(headers, "Idempotency-Key").inspect_err(refused)?;
     let limits = public.limits;
     let data = body::read(payload, limits.event_bytes, limits.body_wait)
         .await
-        .inspect_err(|_| published.of(PublishOutcome::Refused).inc())?;
-    let traceparent = text(headers, "traceparent")?.filter(|text| is_traceparent(text));
+        .inspect_err(refused)?;
+    let traceparent = text(headers, "traceparent").inspect_err(refused)?;
+    // A malformed one is to be ignored (W3C Trace Context, 3.2).
+    let traceparent = traceparent.filter(|text| is_traceparent(text));
     let publication = Publication {
         channel: channel.clone(),
         event_type,

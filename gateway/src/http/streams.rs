@@ -21,6 +21,7 @@ use crate::connection::{Ended, Opening, StreamLimits, Transport};
 use crate::hub::exchange::WorkerId;
 use crate::lifecycle::{Admission, Drain, Permit};
 use crate::metrics::{ConnectionMetrics, HubMetrics};
+use crate::reasons::CloseReason;
 
 /// Messages taken from the node before connections have their turn.
 const BATCH: usize = 256;
@@ -121,7 +122,15 @@ impl LocalStreams {
         })
     }
 
-    async fn feed(self, port: WorkerPort, mut drain: watch::Receiver<Option<Drain>>) {
+    /// Feeds the worker for as long as its thread lives. Should this panic, the
+    /// thread's streams would stand still with nobody to notice: the process
+    /// ends instead, and its clients go on elsewhere.
+    async fn feed(self, port: WorkerPort, drain: watch::Receiver<Option<Drain>>) {
+        let _alarm = AbortOnPanic;
+        self.turns(port, drain).await;
+    }
+
+    async fn turns(self, port: WorkerPort, mut drain: watch::Receiver<Option<Drain>>) {
         let mut queue = port.messages;
         let mut messages = Vec::with_capacity(BATCH);
         let mut tick = interval(TICK);
@@ -217,6 +226,13 @@ impl LocalStreams {
         }
     }
 
+    /// Notes why a stream ends that ends without a word.
+    fn give_up(&self, key: usize) {
+        let now = self.0.broker.clock().now();
+        let mut worker = self.0.worker.borrow_mut();
+        worker.end(key, CloseReason::TransportError, now);
+    }
+
     fn close(&self, key: usize) {
         let ended = self
             .0
@@ -240,6 +256,19 @@ impl LocalStreams {
         metrics.bytes_sent.inc_by(bytes);
         let seconds = duration.as_secs_f64();
         tracing::info!(%reason, seconds, events, bytes, "stream ended");
+    }
+}
+
+struct AbortOnPanic;
+
+impl Drop for AbortOnPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            tracing::error!(
+                "a worker has panicked; the process ends, its clients resume elsewhere"
+            );
+            std::process::abort();
+        }
     }
 }
 
@@ -286,9 +315,16 @@ impl MessageBody for StreamBody {
             return Poll::Ready(None);
         }
         match body.streams.pull(body.key, context) {
-            Pull::Bytes(bytes) => Poll::Ready(Some(Ok(bytes))),
+            Pull::Bytes(bytes) => {
+                // An empty poll after each event is how a stream goes on.
+                body.empty_polls = 0;
+                Poll::Ready(Some(Ok(bytes)))
+            }
             Pull::End => Poll::Ready(None),
-            Pull::Pending if body.is_spinning() => Poll::Ready(Some(Err(BusyClient))),
+            Pull::Pending if body.is_spinning() => {
+                body.streams.give_up(body.key);
+                Poll::Ready(Some(Err(BusyClient)))
+            }
             Pull::Pending => {
                 if let Some(shared) = &body.shared {
                     shared.wake_when_gone(body.key, context.waker());

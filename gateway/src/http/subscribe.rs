@@ -38,9 +38,10 @@ pub async fn get(
         request.query_string(),
         request.headers(),
         public.limits.subscribe,
-        SystemTime::now(),
+        redis_now(&public),
     );
-    subscribe(&request, wanted, &public, &streams)
+    let peer = Peer::of(&request, public.limits.streams_per_connection);
+    subscribe(&request, wanted, peer, &public, &streams)
 }
 
 /// `HEAD /v1/events`: what [`get`] would answer, without its body and without a stream (RFC 9110, 9.3.2).
@@ -55,7 +56,7 @@ pub async fn head(
         request.query_string(),
         request.headers(),
         public.limits.subscribe,
-        SystemTime::now(),
+        redis_now(&public),
     );
     check(&request, wanted, &public)?;
     // As long as the answer to GET: of unknown length.
@@ -74,19 +75,27 @@ pub async fn post(
     streams: web::Data<LocalStreams>,
 ) -> Result<HttpResponse, Problem> {
     let limits = public.limits;
+    // Before anything is awaited: the connection may close meanwhile.
+    let peer = Peer::of(&request, limits.streams_per_connection);
     let body = body::read(payload, limits.body_bytes, limits.body_wait).await?;
     let wanted = SubscribeRequest::from_body(
         &body,
         request.headers(),
         limits.subscribe,
-        SystemTime::now(),
+        redis_now(&public),
     );
-    subscribe(&request, wanted, &public, &streams)
+    subscribe(&request, wanted, peer, &public, &streams)
+}
+
+/// The time by Redis's clock, by which `since` is meant.
+fn redis_now(public: &Public) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_millis(public.broker.clock().wall())
 }
 
 fn subscribe(
     request: &HttpRequest,
     wanted: Result<SubscribeRequest, Problem>,
+    peer: Option<Peer>,
     public: &Public,
     streams: &LocalStreams,
 ) -> Result<HttpResponse, Problem> {
@@ -94,7 +103,7 @@ fn subscribe(
     if public.health.phase() == Phase::Draining {
         return refuse(Refusal::Drain, request, &wanted, public);
     }
-    let Some(peer) = Peer::of(request, public.limits.streams_per_connection) else {
+    let Some(peer) = peer else {
         return refuse(Refusal::Limit, request, &wanted, public);
     };
     match streams.open(&opening(&wanted, &grant, public), peer) {

@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::broker::run::{BrokerThread, StartError};
 use crate::broker::{Broker, WorkerPort};
-use crate::config::Config;
+use crate::config::{BrokerMode, Config};
 use crate::health::Health;
 use crate::http::auth::Authenticator;
 use crate::http::cors::{self, Cors};
@@ -73,6 +73,17 @@ pub async fn run(
         .limit
         .set(i64::try_from(admission.limit()).unwrap_or(i64::MAX));
     let (drain, draining) = watch::channel(None);
+    if config.broker.mode == BrokerMode::Embedded {
+        tracing::warn!(
+            "the embedded broker runs in this process: history dies with it and no other node \
+             shares it. Set redis.url (SLUICE__REDIS__URL) for anything that matters"
+        );
+    }
+    let (public, admin) = (
+        listeners.public.local_addr()?,
+        listeners.admin.local_addr()?,
+    );
+    tracing::info!(%public, %admin, "listening");
     let seats = Arc::new(WorkerSeats {
         ports: Mutex::new(ports),
         broker: broker.clone(),
@@ -147,7 +158,7 @@ fn public_server(
     });
     let cors = web::Data::new(Cors::new(&config.http.cors_origins, config.dev));
     let options = settings::sockets(config);
-    let per_worker = seats.admission.limit().saturating_add(1_024);
+    let per_worker = settings::sockets_per_worker(seats.admission.limit(), workers);
     let http = config.http.clone();
     let config = config.clone();
     let server = HttpServer::new(move || {

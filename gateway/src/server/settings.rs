@@ -40,6 +40,12 @@ pub(super) fn connections(config: &Config) -> usize {
     }
 }
 
+/// The most sockets of one worker: its share of the streams and of the
+/// reserve, half of which stays for everything else.
+pub(super) fn sockets_per_worker(streams: usize, workers: usize) -> usize {
+    (streams + OTHER_DESCRIPTORS / 2).div_ceil(workers.max(1))
+}
+
 fn descriptors() -> usize {
     let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
     limits
@@ -166,5 +172,23 @@ pub(super) fn drain(config: &Config) -> Drain {
     Drain {
         lead,
         window: config.drain.deadline.saturating_sub(lead),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn idle_sockets_of_all_workers_leave_descriptors_for_redis() {
+        let limit = 20_000 - OTHER_DESCRIPTORS;
+        for workers in 1..=64 {
+            let sockets = sockets_per_worker(limit, workers) * workers;
+            assert!(sockets >= limit, "every stream has a socket");
+            assert!(
+                sockets + OTHER_DESCRIPTORS / 4 <= 20_000,
+                "{workers} workers: {sockets}"
+            );
+        }
     }
 }

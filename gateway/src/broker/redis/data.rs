@@ -26,6 +26,7 @@ pub(in crate::broker) struct DataLink {
     pub(super) clock: Clock,
     pub(super) new_heads: Mutex<NewHeads>,
     pub(super) refreshed: Mutex<Option<Instant>>,
+    pub(super) told_unreadable: Mutex<Option<Instant>>,
     /// Counts how often Redis was given up for lost.
     lost: watch::Sender<u64>,
 }
@@ -84,6 +85,7 @@ impl DataLink {
             clock,
             new_heads: Mutex::new(NewHeads::new(new_heads_per_second)),
             refreshed: Mutex::new(None),
+            told_unreadable: Mutex::new(None),
             lost: watch::Sender::new(0),
         })
     }
@@ -132,14 +134,6 @@ impl DataLink {
     pub(super) fn give_up(&self) {
         self.pool.retain(|_, _| false);
         self.lost.send_modify(|times| *times += 1);
-    }
-
-    /// Publishes nothing on a topic of the subscriber's own.
-    pub(super) async fn probe(&self, topic: &str) -> Result<(), DataError> {
-        let mut publish = redis::cmd("PUBLISH");
-        publish.arg(topic).arg("");
-        self.run(async |connection| publish.query_async(connection).await)
-            .await
     }
 
     /// Loads the function library where it is absent or older. True when it did.

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use redis::{Pipeline, Value};
+use redis::{Pipeline, RedisResult, Value};
 use sluice_wire::channel::Channel;
 use sluice_wire::event::Event;
 use sluice_wire::position::Position;
@@ -17,6 +17,8 @@ use crate::hub::exchange::{Context, Oldest, Query, Range, ReadId, Reading};
 const HEADS_PER_PIPELINE: usize = 1_000;
 /// How often a live channel's head has its time to live refreshed, unless a third of that time is less.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(3_600);
+/// How often unreadable keys are warned about.
+const UNREADABLE_INTERVAL: Duration = Duration::from_secs(60);
 
 /// How many more heads reading may create within this second.
 pub(super) struct NewHeads {
@@ -59,53 +61,32 @@ impl DataLink {
         batch: Vec<(ReadId, Query)>,
     ) -> Vec<(ReadId, Channel, Option<Reading>)> {
         let queries: Vec<&Query> = batch.iter().map(|(_, query)| query).collect();
-        let readings = match self.read_batch(&queries).await {
-            Ok(readings) => readings,
-            // One channel's broken key must not keep the others from being read.
-            Err(DataError::Command(error)) if !error.is_io_error() && queries.len() > 1 => {
-                let mut readings = Vec::with_capacity(queries.len());
-                for query in &queries {
-                    readings.push(self.read_one(query).await);
-                }
-                readings
-            }
-            Err(error) => {
-                tracing::debug!(%error, "reads failed");
-                queries.iter().map(|_| None).collect()
-            }
-        };
-        let batch = batch.into_iter().zip(readings);
-        batch
-            .map(|((id, query), reading)| (id, query.channel, reading))
-            .collect()
+        let looks = self.look(&queries).await.unwrap_or_else(|error| {
+            tracing::debug!(%error, "reads failed");
+            Vec::new()
+        });
+        let mut looks = looks.into_iter();
+        let mut readings = Vec::with_capacity(batch.len());
+        for (id, query) in batch {
+            // One channel's broken key keeps no other from being read.
+            let reading = match looks.next().flatten() {
+                Some(look) => self.reading(look, &query).await,
+                None => None,
+            };
+            readings.push((id, query.channel, reading));
+        }
+        readings
     }
 
-    async fn read_one(&self, query: &Query) -> Option<Reading> {
-        match self.read_batch(&[query]).await {
-            Ok(readings) => readings.into_iter().next().flatten(),
-            Err(error) => {
-                tracing::warn!(%error, channel = %query.channel, "a channel cannot be read");
-                None
-            }
+    async fn reading(&self, look: Look, query: &Query) -> Option<Reading> {
+        if let Some(reading) = look.reading(false) {
+            return Some(reading);
         }
-    }
-
-    async fn read_batch(&self, queries: &[&Query]) -> Result<Vec<Option<Reading>>, DataError> {
-        let looks = self.look(queries).await?;
-        let mut readings = Vec::with_capacity(queries.len());
-        for (query, look) in queries.iter().zip(looks) {
-            readings.push(match look.reading(false) {
-                Some(reading) => Some(reading),
-                None => self
-                    .read_new_channel(query)
-                    .await
-                    .inspect_err(|error| {
-                        tracing::debug!(%error, channel = %query.channel, "no head could be made");
-                    })
-                    .ok(),
-            });
-        }
-        Ok(readings)
+        let made = self.read_new_channel(query).await;
+        made.inspect_err(
+            |error| tracing::debug!(%error, channel = %query.channel, "no head could be made"),
+        )
+        .ok()
     }
 
     /// Makes the head of a channel that has none, then reads as asked.
@@ -121,36 +102,49 @@ impl DataLink {
         let args = [b"tag".to_vec(), tag.into_bytes()];
         let reply = self.eval(&self.ensure_head, &keys, &args).await?;
         parse_reply(&reply).map_err(|_| DataError::Reply("ensure_head"))?;
-        let look = self.look(&[query]).await?.into_iter().next();
+        let look = self.look(&[query]).await?.into_iter().next().flatten();
         look.and_then(|look| look.reading(true))
             .ok_or(DataError::Reply("a read"))
     }
 
-    /// One atomic look per query, all in one pipeline.
-    async fn look(&self, queries: &[&Query]) -> Result<Vec<Look>, DataError> {
+    /// One atomic look per query, all in one pipeline; `None` where a key cannot be read.
+    async fn look(&self, queries: &[&Query]) -> Result<Vec<Option<Look>>, DataError> {
         let mut pipeline = Pipeline::with_capacity(queries.len() * 5);
+        pipeline.ignore_errors();
+        let mut counts = Vec::with_capacity(queries.len());
         for query in queries {
+            let before = pipeline.len();
             self.add_query(query, &mut pipeline);
+            counts.push(pipeline.len() - before);
         }
-        let replies: Vec<Value> = self
+        let replies: Vec<RedisResult<Value>> = self
             .run(async |connection| pipeline.query_async(connection).await)
             .await?;
-        // Of all replies only EXEC's are arrays.
-        let looks: Vec<Look> = replies
-            .into_iter()
-            .filter_map(|reply| {
-                if let Value::Array(parts) = reply {
-                    Some(parts)
-                } else {
-                    None
-                }
-            })
-            .map(|parts| Look::parse(parts).ok_or(DataError::Reply("a read")))
-            .collect::<Result<_, _>>()?;
-        if looks.len() == queries.len() {
-            Ok(looks)
-        } else {
-            Err(DataError::Reply("EXEC"))
+        let mut replies = replies.into_iter();
+        let looks = queries.iter().zip(counts).map(|(query, count)| {
+            // The last reply of each look is EXEC's.
+            let executed = replies.by_ref().take(count).last();
+            let look = executed.and_then(Result::ok).and_then(Look::parse);
+            if look.is_none() {
+                self.tell_unreadable(&query.channel);
+            }
+            look
+        });
+        Ok(looks.collect())
+    }
+
+    /// Says that a channel's keys cannot be read; not more than once a minute, for all of them.
+    fn tell_unreadable(&self, channel: &Channel) {
+        let Ok(mut told) = self.told_unreadable.lock() else {
+            return;
+        };
+        if told.is_none_or(|at| at.elapsed() >= UNREADABLE_INTERVAL) {
+            *told = Some(Instant::now());
+            tracing::warn!(
+                %channel,
+                "the keys of a channel hold what Sluice has not written; its readers wait. Delete \
+                 its head (`…:m`) and its stream (`…:s`) to begin anew"
+            );
         }
     }
 
@@ -236,42 +230,50 @@ impl DataLink {
         channels: &[Channel],
         refresh: bool,
     ) -> Result<Vec<(Channel, Option<Position>)>, DataError> {
-        let mut pipeline = Pipeline::with_capacity(channels.len() + 1);
+        let mut pipeline = Pipeline::with_capacity(channels.len() * 2 + 1);
+        pipeline.ignore_errors();
         pipeline.cmd("TIME");
         for channel in channels {
-            let head = self.keys.head(channel);
-            if refresh {
-                let ttl = u64::try_from(self.events.head_ttl.as_millis()).unwrap_or(u64::MAX);
-                pipeline.cmd("GETEX").arg(head).arg("PX").arg(ttl);
-            } else {
-                pipeline.cmd("GET").arg(head);
+            pipeline.cmd("GET").arg(self.keys.head(channel));
+        }
+        if refresh {
+            let ttl = u64::try_from(self.events.head_ttl.as_millis()).unwrap_or(u64::MAX);
+            for channel in channels {
+                // Never shorter than what a publisher has asked for.
+                pipeline
+                    .cmd("PEXPIRE")
+                    .arg(self.keys.head(channel))
+                    .arg(ttl)
+                    .arg("GT");
             }
         }
         let asked = Instant::now();
-        let replies: Vec<Value> = self
+        let replies: Vec<RedisResult<Value>> = self
             .run(async |connection| pipeline.query_async(connection).await)
             .await?;
         let mut replies = replies.into_iter();
-        let time = replies.next().ok_or(DataError::Reply("TIME"))?;
+        let time = replies.next().ok_or(DataError::Reply("TIME"))??;
         let (seconds, micros): (u64, u64) =
             redis::from_redis_value(time).map_err(|_| DataError::Reply("TIME"))?;
         self.clock
             .correct(seconds * 1_000 + micros / 1_000, asked.elapsed());
-        channels
-            .iter()
-            .cloned()
-            .zip(replies)
-            .map(|(channel, reply)| {
-                let head = parse::head(&reply).ok_or(DataError::Reply("GET head"))?;
-                Ok((channel, head))
-            })
-            .collect()
+        let heads = channels.iter().zip(replies).filter_map(|(channel, reply)| {
+            let head = reply.ok().and_then(|reply| parse::head(&reply));
+            if head.is_none() {
+                self.tell_unreadable(channel);
+            }
+            Some((channel.clone(), head?))
+        });
+        Ok(heads.collect())
     }
 }
 
 impl Look {
     /// What the commands of [`DataLink::add_query`] have answered.
-    fn parse(parts: Vec<Value>) -> Option<Look> {
+    fn parse(executed: Value) -> Option<Look> {
+        let Value::Array(parts) = executed else {
+            return None;
+        };
         let mut parts = parts.into_iter();
         let head = parse::head(&parts.next()?)?;
         let mut entries = match parts.next() {

@@ -273,7 +273,7 @@ impl Subscriber {
     }
 
     /// Probes a silent connection; one that stays silent has failed.
-    async fn watch(&self) -> Result<(), RedisError> {
+    async fn watch(&mut self) -> Result<(), RedisError> {
         let silences = self.links.values().map(|link| link.pulse.silence());
         let silence = silences.max().unwrap_or_default();
         self.outlets
@@ -289,11 +289,16 @@ impl Subscriber {
         }
         if silence >= self.settings.probe_interval {
             let left = self.settings.probe_timeout.saturating_sub(silence);
-            let probe = self.data.probe(&self.probe_topic);
-            match timeout(left, probe).await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => tracing::debug!(%error, "the probe could not be sent"),
-                Err(_) => tracing::debug!("the probe was not answered"),
+            for link in self.links.values_mut() {
+                // The reply says nothing; the push that comes back is what is listened for.
+                let mut publish = redis::cmd("PUBLISH");
+                publish.arg(&self.probe_topic).arg("");
+                let probe = publish.exec_async(&mut link.connection);
+                match timeout(left, probe).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) => tracing::debug!(%error, "the probe could not be sent"),
+                    Err(_) => tracing::debug!("the probe was not answered"),
+                }
             }
         }
         Ok(())
