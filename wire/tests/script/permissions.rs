@@ -125,7 +125,11 @@ fn a_head_is_made_by_those_who_may() {
         for (rule, command) in [("-del", "DEL"), ("-set", "SET")] {
             let mut connection = user(redis, &[rule]);
             assert_denied(ensure_head(redis, &mut connection), command, "+");
-            assert_eq!(redis.all_keys(), [stream.clone()], "the stale stream stays");
+            assert_eq!(
+                redis.all_keys(),
+                [stream.as_str()],
+                "the stale stream stays"
+            );
         }
         let mut connection = user(redis, &["resetchannels"]);
         ensure_head(redis, &mut connection).expect("no message is sent");
