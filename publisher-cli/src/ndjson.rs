@@ -14,6 +14,9 @@ use crate::publish::Outgoing;
 /// The longest line, and the largest event on standard input; far above what a deployment accepts.
 pub const INPUT_BYTES: usize = 2 * 1024 * 1024;
 
+/// What is said of a line that is something else.
+const NOT_AN_OBJECT: &str = r#"not a JSON object; each line must be one, such as {"channel":"orders","type":"t","id":"1","data":"text or JSON"}, where only "data" is always needed"#;
+
 /// Lines read ahead of those published.
 const QUEUE_EVENTS: usize = 512;
 
@@ -119,6 +122,10 @@ struct Object<'a> {
 fn parse(line: &[u8], defaults: &Defaults) -> Result<Outgoing, String> {
     let text = std::str::from_utf8(line)
         .map_err(|error| format!("not UTF-8 at byte {}", error.valid_up_to()))?;
+    // Elsewhere than at its start, the parser's own words say what is wrong.
+    if !text.trim_ascii_start().starts_with('{') {
+        return Err(NOT_AN_OBJECT.to_owned());
+    }
     let object: Object = serde_json::from_str(text).map_err(|error| json_error(&error))?;
     let channel = match object.channel {
         Some(name) => {
@@ -226,6 +233,25 @@ mod tests {
             [3, 5, 6]
         );
         assert_eq!(bad[1].what, "not UTF-8 at byte 0");
+    }
+
+    #[test]
+    fn a_line_that_is_no_object_is_told_what_it_must_be() {
+        for input in ["not json", "hello", "[1]", "\"data\"", "null", "17"] {
+            let bad = lines(input.as_bytes()).remove(0).unwrap_err();
+            assert_eq!((bad.number, &*bad.what), (1, NOT_AN_OBJECT), "{input}");
+        }
+        assert!(parse_example().is_ok(), "the example given is one");
+    }
+
+    fn parse_example() -> Result<Outgoing, String> {
+        let (start, end) = (NOT_AN_OBJECT.find('{'), NOT_AN_OBJECT.rfind('}'));
+        let example = &NOT_AN_OBJECT[start.unwrap()..=end.unwrap()];
+        let defaults = Defaults {
+            channel: None,
+            event_type: None,
+        };
+        parse(example.as_bytes(), &defaults)
     }
 
     #[test]

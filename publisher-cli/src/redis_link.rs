@@ -65,6 +65,17 @@ pub fn unreachable(address: &RedisAddress, cause: String) -> Failure {
     }
 }
 
+/// Something answers, in another protocol: no repetition will help.
+fn not_redis(address: &RedisAddress) -> Failure {
+    Failure::Failed {
+        what: format!("what answers at {address} is not Redis"),
+        hint: Some(
+            "is that the gateway's address? then use --gateway http://host:port instead of --redis"
+                .into(),
+        ),
+    }
+}
+
 /// The failure that a Redis error amounts to.
 pub fn failure(address: &RedisAddress, error: &RedisError) -> Failure {
     let text = text(error);
@@ -75,6 +86,9 @@ pub fn failure(address: &RedisAddress, error: &RedisError) -> Failure {
             hint: None,
             for_all: false,
         };
+    }
+    if error.kind() == ErrorKind::Parse {
+        return not_redis(address);
     }
     if may_pass(error) || error.is_io_error() {
         return unreachable(address, text);

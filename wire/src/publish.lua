@@ -4,8 +4,8 @@
 --   publish      keys: stream, head [, idempotency record]   arguments: type, data [, name, value]...   -> position
 --   ensure_head  keys: stream, head                          arguments: [name, value]...                -> position
 --
--- Everything is validated before the first write, since what a script wrote before it failed stays. Refusals are error
--- replies `SLUICE <code> <text>`. Only declared keys are touched; the topic is the stream's key without its `:s`.
+-- Everything is validated before the first write, permissions too, since what a script wrote before it failed stays.
+-- Refusals are error replies `SLUICE <code> <text>`. Only declared keys are touched; the topic is the stream's key without its `:s`.
 
 local VERSION = __VERSION__
 local EVENT_BYTES = __EVENT_BYTES__
@@ -180,6 +180,18 @@ local function read_record(key, head, digest)
   return position
 end
 
+-- The error if the caller may not run `command` on `name`, a key or else the topic. Further arguments only fill the
+-- command's shape. Before Redis 7 nobody can tell.
+local function denied(command, name, ...)
+  -- Looked up here: while a library loads, `redis` has no such field.
+  local may_run = redis.acl_check_cmd
+  if not may_run or may_run(command, name, ...) then return nil end
+  -- The keys were granted, or the call itself would have been refused; the topic was not asked for.
+  local topic = command == PUBLISH and ' and &' .. name .. ', or a pattern of it' or ''
+  return redis.error_reply('NOPERM this user may not run ' .. command .. ' on ' .. name
+    .. '; nothing was written; grant +' .. any.lower(command) .. topic)
+end
+
 local function publish(keys, args)
   local topic, refusal, event_id = read_keys(keys, 3)
   if refusal then return refusal end
@@ -219,6 +231,14 @@ local function publish(keys, args)
     extras = extras .. ' tp=' .. given.tp
   end
 
+  refusal = is_new and denied('DEL', keys[1])
+    or denied('XADD', keys[1], '*', '', '')
+    or denied('PEXPIRE', keys[1], '1')
+    or denied('SET', keys[2], '')
+    or event_id and denied('SET', keys[3], '')
+    or denied(PUBLISH, topic, '')
+  if refusal then return refusal end
+
   if is_new then redis.call('DEL', keys[1]) end
   local added = redis.pcall('XADD', keys[1], 'MAXLEN', '~', given.maxlen or MAXLEN, id, unpack(entry))
   if type(added) == 'table' and added.err then
@@ -249,11 +269,15 @@ local function ensure_head(keys, args)
   head, refusal = read_head(keys[2])
   if refusal then return refusal end
   if not head then
+    refusal = denied('DEL', keys[1]) or denied('SET', keys[2], '')
+    if refusal then return refusal end
     local _, micros = clock()
     head = new_genesis(micros, topic, given.tag, '')
     redis.call('DEL', keys[1])
     redis.call('SET', keys[2], head.position .. ' ' .. head.genesis, 'PX', HEAD_TTL)
   elseif redis.call('PTTL', keys[2]) < HEAD_TTL / 2 then
+    refusal = denied('PEXPIRE', keys[2], '1')
+    if refusal then return refusal end
     redis.call('PEXPIRE', keys[2], HEAD_TTL)
   end
   return head.position

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use crate::support::{BlackHole, Ran, Redis, free_port, run, run_with_input, sluice};
+use crate::support::{
+    BlackHole, Ran, Redis, Responder, free_port, reply, run, run_with_input, sluice,
+};
 
 /// A server that is away must be told of within this time.
 const AWAY: Duration = Duration::from_secs(5);
@@ -134,6 +136,31 @@ fn a_server_that_is_away_is_exit_4_within_five_seconds() {
             }
         }
     });
+}
+
+/// Something that answers is not away: exit 1 at once, and the hint guesses what it may be.
+#[test]
+fn a_server_that_is_not_redis_is_called_so() {
+    let commands: &[&[&str]] = &[
+        &["publish", "orders", "x"],
+        &["publish", "orders", "x", "--id", "1"],
+        &["tail", "orders"],
+        &["install-function"],
+    ];
+    for command in commands {
+        let gateway = Responder::new(vec![reply("400 Bad Request", "text/plain", "no")]);
+        let mut line = sluice(command);
+        line.args(["--redis", &gateway.url.replace("http:", "redis:")]);
+        let ran = run(line);
+        assert_eq!(ran.code, 1, "{command:?}: {}", ran.stderr);
+        assert!(
+            ran.stderr
+                .contains("is not Redis\nhint: is that the gateway's address?"),
+            "{}",
+            ran.stderr
+        );
+        assert!(!ran.stderr.contains("Parse"), "{}", ran.stderr);
+    }
 }
 
 /// The hint says what cannot be known, and how to make it knowable.

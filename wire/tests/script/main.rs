@@ -3,6 +3,7 @@
 
 mod chain;
 mod idempotency;
+mod permissions;
 mod redis_side;
 mod refusals;
 #[path = "../support/mod.rs"]
