@@ -157,7 +157,7 @@ fn public_server(
         connections: seats.metrics.connections.clone(),
     });
     let cors = web::Data::new(Cors::new(&config.http.cors_origins, config.dev));
-    let options = settings::sockets(config);
+    let options = settings::socket_options(config);
     let per_worker = settings::sockets_per_worker(seats.admission.limit(), workers);
     let http = config.http.clone();
     let config = config.clone();

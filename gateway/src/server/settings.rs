@@ -20,6 +20,8 @@ use crate::lifecycle::Drain;
 
 /// Descriptors kept for everything but streams: Redis, listeners, probes, files.
 const OTHER_DESCRIPTORS: usize = 256;
+/// Connections that carry no stream: publishers, probes, whoever is idle.
+const OTHER_REQUESTS: usize = 1_024;
 /// Descriptors to count on where the system does not tell its limit.
 const USUAL_DESCRIPTORS: usize = 1_024;
 /// Bytes that one pull of a stream gives at most.
@@ -40,10 +42,15 @@ pub(super) fn connections(config: &Config) -> usize {
     }
 }
 
-/// The most sockets of one worker: its share of the streams and of the
-/// reserve, half of which stays for everything else.
+/// The most sockets of one worker: its share of the streams and of other
+/// requests, but never so many that Redis could not be reached any more.
 pub(super) fn sockets_per_worker(streams: usize, workers: usize) -> usize {
-    (streams + OTHER_DESCRIPTORS / 2).div_ceil(workers.max(1))
+    sockets(streams, descriptors()) / workers.max(1)
+}
+
+fn sockets(streams: usize, descriptors: usize) -> usize {
+    let room = descriptors.saturating_sub(OTHER_DESCRIPTORS / 2);
+    (streams + OTHER_REQUESTS).min(room)
 }
 
 fn descriptors() -> usize {
@@ -160,7 +167,7 @@ pub(super) fn public(config: &Config) -> PublicLimits {
     }
 }
 
-pub(super) fn sockets(config: &Config) -> SocketOptions {
+pub(super) fn socket_options(config: &Config) -> SocketOptions {
     SocketOptions {
         send_buffer: config.stream.send_buffer.get(),
         user_timeout: config.stream.user_timeout,
@@ -180,15 +187,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn idle_sockets_of_all_workers_leave_descriptors_for_redis() {
-        let limit = 20_000 - OTHER_DESCRIPTORS;
-        for workers in 1..=64 {
-            let sockets = sockets_per_worker(limit, workers) * workers;
-            assert!(sockets >= limit, "every stream has a socket");
-            assert!(
-                sockets + OTHER_DESCRIPTORS / 4 <= 20_000,
-                "{workers} workers: {sockets}"
-            );
-        }
+    fn idle_sockets_leave_descriptors_for_redis_and_streams_have_theirs() {
+        let streams = 20_000 - OTHER_DESCRIPTORS;
+        let sockets = sockets(streams, 20_000);
+        assert!(sockets >= streams);
+        assert!(sockets + OTHER_DESCRIPTORS / 2 <= 20_000);
+        assert_eq!(super::sockets(4, 20_000), 4 + OTHER_REQUESTS);
     }
 }

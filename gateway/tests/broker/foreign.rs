@@ -57,6 +57,53 @@ fn what_cannot_be_an_event_is_dropped_and_counted(#[case] payload: Vec<u8>, #[ca
     assert_eq!(node.metric(&dropped), 1.0);
 }
 
+/// Keys of one channel that hold something else keep no other channel from being audited or synced.
+#[rstest]
+#[case::head_text(&["SET", "sluice:{broken}:m", "garbage"])]
+#[case::head_type(&["LPUSH", "sluice:{broken}:m", "x"])]
+#[case::stream_type(&["SET", "sluice:{broken}:s", "x"])]
+fn a_broken_key_silences_its_own_channel_only(#[case] damage: &[&str]) {
+    let redis = RedisServer::start();
+    let node = Node::redis(&redis.url(), &[("REDIS__AUDIT_INTERVAL", "200ms")]).ready();
+    let mut good = node.stream("channel=a", &[]);
+    let broken = node.stream("channel=broken", &[]);
+    node.publish("broken", "makes both keys");
+    redis.run::<u64>(&["DEL", "sluice:{broken}:m", "sluice:{broken}:s"]);
+    redis.run::<redis::Value>(damage);
+    silent_publish(&redis, "found by the audit");
+    assert_eq!(good.next().data, "found by the audit");
+    assert!(redis.run::<u64>(&["CLIENT", "KILL", "TYPE", "pubsub"]) > 0);
+    silent_publish(&redis, "found by the sync");
+    assert_eq!(good.next().data, "found by the sync");
+    drop(broken);
+}
+
+/// A reader that keeps up with thousands of events a second is not taken for one that keeps its worker busy.
+#[test]
+fn a_fast_channel_reaches_a_healthy_reader_whole() {
+    const EVENTS: usize = 6_000;
+    let redis = RedisServer::start();
+    let node = Node::redis(&redis.url(), &[]).ready();
+    let mut stream = node.stream("channel=a", &[]);
+    let publisher = std::thread::scope(|scope| {
+        let publisher = scope.spawn(|| {
+            let mut connection = redis.connect();
+            for number in 0..EVENTS {
+                let sent: redis::RedisResult<String> = redis::cmd("FCALL")
+                    .arg(&["sluice_publish", "2", "sluice:{a}:s", "sluice:{a}:m", ""])
+                    .arg(number)
+                    .query(&mut connection);
+                sent.expect("published");
+            }
+        });
+        for number in 0..EVENTS {
+            assert_eq!(stream.next().data, number.to_string());
+        }
+        publisher.join()
+    });
+    publisher.expect("all were published");
+}
+
 /// What begins like a frame and is none never reaches a reader; it may stand for a lost event, so the channel is
 /// synced.
 #[rstest]

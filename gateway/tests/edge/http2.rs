@@ -114,6 +114,25 @@ fn idle_streams_go_with_their_connection() {
     });
 }
 
+/// A client that gives a stream no more window loses its connection, and the node its stream.
+#[test]
+fn a_stalled_stream_ends_with_its_connection() {
+    let node = Node::embedded(&[("STREAM__SLOW_CONSUMER_AGE", "500ms")]).ready();
+    block_on(async {
+        let mut connection = Connection::open(&node).await;
+        let stalled = connection.stream().await;
+        gauge(&node, "it is open", 1.0, PATIENCE).await;
+        // More than the window that nobody widens.
+        for _ in 0..4 {
+            node.publish("a", &"x".repeat(30_000));
+        }
+        gauge(&node, "it is gone", 0.0, PATIENCE).await;
+        drop(stalled);
+    });
+    let slow = "sluice_connections_closed_total{reason=\"slow_consumer\"}";
+    assert_eq!(node.metric(slow), 1.0);
+}
+
 /// One reset stream of a living connection is freed at the next heartbeat; its neighbour stays.
 #[test]
 fn a_reset_stream_is_freed_by_the_next_heartbeat() {
