@@ -54,6 +54,25 @@ impl Findings {
         self.ranges.push((key, range));
     }
 
+    fn below<T: Humane + PartialOrd>(
+        &mut self,
+        key: &'static str,
+        value: &T,
+        other_key: &str,
+        other: &T,
+    ) {
+        if value >= other {
+            self.refuse(
+                key,
+                format!(
+                    "{} is not below {other_key} ({})",
+                    value.humane(),
+                    other.humane()
+                ),
+            );
+        }
+    }
+
     fn at_least<T: Humane + PartialOrd>(
         &mut self,
         key: &'static str,
@@ -197,6 +216,12 @@ fn redis(redis: &RedisConfig, found: &mut Findings) {
         &redis.probe_timeout,
         ms(100),
         minutes(1),
+    );
+    found.below(
+        "redis.probe_interval",
+        &redis.probe_interval,
+        "redis.probe_timeout",
+        &redis.probe_timeout,
     );
     found.within("redis.backoff_min", &redis.backoff_min, ms(1), secs(10));
     found.within("redis.backoff_max", &redis.backoff_max, ms(10), minutes(1));
@@ -380,6 +405,12 @@ fn drain(drain: &DrainConfig, found: &mut Findings) {
         &drain.readiness_lead,
         Duration::ZERO,
         minutes(5),
+    );
+    found.below(
+        "drain.readiness_lead",
+        &drain.readiness_lead,
+        "drain.deadline",
+        &drain.deadline,
     );
 }
 

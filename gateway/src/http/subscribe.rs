@@ -2,7 +2,7 @@
 //! that a browser's `EventSource` survives where it will pass.
 
 use std::convert::Infallible;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use actix_web::http::Version;
 use actix_web::http::header::{self, HeaderMap};
@@ -38,9 +38,10 @@ pub async fn get(
         request.query_string(),
         request.headers(),
         public.limits.subscribe,
-        SystemTime::now(),
+        now(&public),
     );
-    subscribe(&request, wanted, &public, &streams)
+    let peer = Peer::of(&request, public.limits.streams_per_connection);
+    subscribe(&request, wanted, peer, &public, &streams)
 }
 
 /// `HEAD /v1/events`: what [`get`] would answer, without its body and without a stream (RFC 9110, 9.3.2).
@@ -55,7 +56,7 @@ pub async fn head(
         request.query_string(),
         request.headers(),
         public.limits.subscribe,
-        SystemTime::now(),
+        now(&public),
     );
     check(&request, wanted, &public)?;
     // As long as the answer to GET: of unknown length.
@@ -74,19 +75,18 @@ pub async fn post(
     streams: web::Data<LocalStreams>,
 ) -> Result<HttpResponse, Problem> {
     let limits = public.limits;
+    // Before the body is waited for: until then the socket is certainly this connection's.
+    let peer = Peer::of(&request, limits.streams_per_connection);
     let body = body::read(payload, limits.body_bytes, limits.body_wait).await?;
-    let wanted = SubscribeRequest::from_body(
-        &body,
-        request.headers(),
-        limits.subscribe,
-        SystemTime::now(),
-    );
-    subscribe(&request, wanted, &public, &streams)
+    let wanted =
+        SubscribeRequest::from_body(&body, request.headers(), limits.subscribe, now(&public));
+    subscribe(&request, wanted, peer, &public, &streams)
 }
 
 fn subscribe(
     request: &HttpRequest,
     wanted: Result<SubscribeRequest, Problem>,
+    peer: Option<Peer>,
     public: &Public,
     streams: &LocalStreams,
 ) -> Result<HttpResponse, Problem> {
@@ -94,7 +94,7 @@ fn subscribe(
     if public.health.phase() == Phase::Draining {
         return refuse(Refusal::Drain, request, &wanted, public);
     }
-    let Some(peer) = Peer::of(request, public.limits.streams_per_connection) else {
+    let Some(peer) = peer else {
         return refuse(Refusal::Limit, request, &wanted, public);
     };
     match streams.open(&opening(&wanted, &grant, public), peer) {
@@ -133,6 +133,11 @@ fn allow(grant: &Grant, wanted: &SubscribeRequest) -> Result<(), AuthError> {
         .channels
         .iter()
         .try_for_each(|channel| grant.check(Action::Subscribe, channel))
+}
+
+/// The clock that positions are made with: Redis's, as last seen.
+fn now(public: &Public) -> SystemTime {
+    UNIX_EPOCH + Duration::from_millis(public.broker.clock().wall())
 }
 
 fn opening(wanted: &SubscribeRequest, grant: &Grant, public: &Public) -> Opening {

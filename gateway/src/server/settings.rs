@@ -20,6 +20,10 @@ use crate::lifecycle::Drain;
 
 /// Descriptors kept for everything but streams: Redis, listeners, probes, files.
 const OTHER_DESCRIPTORS: usize = 256;
+/// Sockets without a stream, where there are descriptors for them.
+const IDLE_SOCKETS: usize = 1_024;
+/// Sockets beyond the streams in any case.
+const SPARE_SOCKETS: usize = 64;
 /// Descriptors to count on where the system does not tell its limit.
 const USUAL_DESCRIPTORS: usize = 1_024;
 /// Bytes that one pull of a stream gives at most.
@@ -38,6 +42,19 @@ pub(super) fn connections(config: &Config) -> usize {
         0 => descriptors().saturating_sub(OTHER_DESCRIPTORS).max(1),
         connections => connections,
     }
+}
+
+/// Sockets that one worker may hold, streams and idle ones: few enough that all together leave
+/// [`OTHER_DESCRIPTORS`] alone, but for [`SPARE_SOCKETS`] to tell newcomers that the node is full.
+pub(super) fn sockets_per_worker(limit: usize, workers: usize) -> usize {
+    share(limit, descriptors(), workers)
+}
+
+fn share(limit: usize, descriptors: usize, workers: usize) -> usize {
+    let most = descriptors.saturating_sub(OTHER_DESCRIPTORS);
+    let idle = limit.saturating_add(IDLE_SOCKETS);
+    let all = idle.min(most).max(limit.saturating_add(SPARE_SOCKETS));
+    all.div_ceil(workers.max(1))
 }
 
 fn descriptors() -> usize {
@@ -166,5 +183,28 @@ pub(super) fn drain(config: &Config) -> Drain {
     Drain {
         lead,
         window: config.drain.deadline.saturating_sub(lead),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case::few_streams(4, 100_000, 1, 1_028)]
+    #[case::shared_among_workers(8_000, 100_000, 8, 1_128)]
+    #[case::few_descriptors(500, 1_024, 4, 192)]
+    #[case::as_many_streams_as_descriptors(768, 1_024, 1, 832)]
+    #[case::rounded_up(1, 1_000_000, 3, 342)]
+    #[case::hardly_any(1, 10, 1, 65)]
+    fn sockets_leave_the_other_descriptors_alone(
+        #[case] limit: usize,
+        #[case] descriptors: usize,
+        #[case] workers: usize,
+        #[case] each: usize,
+    ) {
+        assert_eq!(share(limit, descriptors, workers), each);
     }
 }
