@@ -59,7 +59,7 @@ labels! {
     CloseReason {
         /// The client closed its side.
         ClientGone = "client_gone",
-        /// The socket failed, or the peer stopped acknowledging.
+        /// The client keeps its connection busy without reading the stream.
         TransportError = "transport_error",
         /// The client read too slowly for its bound of bytes or age.
         SlowConsumer = "slow_consumer",
@@ -75,8 +75,6 @@ labels! {
         TokenExpired = "token_expired",
         /// The token, subject or session was revoked.
         Revoked = "revoked",
-        /// A defect of the gateway.
-        Internal = "internal",
     }
 }
 
@@ -91,8 +89,7 @@ impl CloseReason {
             | CloseReason::Overload
             | CloseReason::Limit
             | CloseReason::TokenExpired
-            | CloseReason::Revoked
-            | CloseReason::Internal => true,
+            | CloseReason::Revoked => true,
         }
     }
 }

@@ -54,6 +54,25 @@ impl Findings {
         self.ranges.push((key, range));
     }
 
+    fn below<T: Humane + PartialOrd>(
+        &mut self,
+        key: &'static str,
+        value: &T,
+        other_key: &str,
+        other: &T,
+    ) {
+        if value >= other {
+            self.refuse(
+                key,
+                format!(
+                    "{} is not below {other_key} ({})",
+                    value.humane(),
+                    other.humane()
+                ),
+            );
+        }
+    }
+
     fn at_least<T: Humane + PartialOrd>(
         &mut self,
         key: &'static str,
@@ -198,7 +217,12 @@ fn redis(redis: &RedisConfig, found: &mut Findings) {
         ms(100),
         minutes(1),
     );
-    probe(redis, found);
+    found.below(
+        "redis.probe_interval",
+        &redis.probe_interval,
+        "redis.probe_timeout",
+        &redis.probe_timeout,
+    );
     found.within("redis.backoff_min", &redis.backoff_min, ms(1), secs(10));
     found.within("redis.backoff_max", &redis.backoff_max, ms(10), minutes(1));
     found.within("redis.linger", &redis.linger, Duration::ZERO, minutes(10));
@@ -395,11 +419,11 @@ fn drain(drain: &DrainConfig, found: &mut Findings) {
         Duration::ZERO,
         minutes(5),
     );
-    found.at_least(
-        "drain.deadline",
-        &drain.deadline,
+    found.below(
         "drain.readiness_lead",
         &drain.readiness_lead,
+        "drain.deadline",
+        &drain.deadline,
     );
 }
 

@@ -226,6 +226,18 @@ fn dev_with_redis_uses_redis() {
     "redis.backoff_max",
     "below redis.backoff_min"
 )]
+#[case::probe(
+    "SLUICE__REDIS__PROBE_INTERVAL",
+    "3s",
+    "redis.probe_interval",
+    "not below redis.probe_timeout (3s)"
+)]
+#[case::lead(
+    "SLUICE__DRAIN__READINESS_LEAD",
+    "30s",
+    "drain.readiness_lead",
+    "not below drain.deadline (30s)"
+)]
 #[case::admin_token(
     "SLUICE__ADMIN__TOKEN",
     "short",

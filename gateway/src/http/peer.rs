@@ -2,10 +2,11 @@
 //! it, and the moment it goes away, which idle HTTP/2 streams do not notice.
 
 use std::any::Any;
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashMap;
 use std::net::Shutdown;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::rc::Rc;
 use std::task::Waker;
 use std::time::Duration;
@@ -37,8 +38,9 @@ pub struct PeerStreams {
     gone: Cell<bool>,
     open: Cell<usize>,
     wakers: RefCell<HashMap<usize, Waker>>,
-    /// A descriptor of its own, once the connection has carried HTTP/2 streams.
-    socket: RefCell<Option<OwnedFd>>,
+    /// A duplicate of an HTTP/2 connection's descriptor, so that a stream can cut it: the streams run in tasks of
+    /// their own, which outlive the socket. Nothing where the connection was gone already.
+    duplicate: OnceCell<Option<OwnedFd>>,
 }
 
 /// What a stream knows of its connection.
@@ -149,8 +151,10 @@ impl Peer {
         }
         streams.open.set(streams.open.get() + 1);
         let alone = request.version() != Version::HTTP_2;
-        // The request has just come on the connection, which is open.
-        token.filter(|_| !alone).inspect(|token| keep_socket(token));
+        if let Some(token) = token.filter(|_| !alone) {
+            let duplicate = || duplicate(token.socket, request.peer_addr());
+            streams.duplicate.get_or_init(duplicate);
+        }
         Some(Peer {
             streams,
             socket: token.filter(|_| alone).map(|token| token.socket),
@@ -164,20 +168,45 @@ impl Peer {
         self.socket.is_none().then(|| Rc::clone(&self.streams))
     }
 
-    /// Cuts the connection of a client that has stopped reading, so that what
-    /// waits for room in its socket ends. On HTTP/2 this ends its other
-    /// streams too; each resumes.
+    /// Cuts the connection of a client that has stopped reading, so that its dispatcher, which waits for room in
+    /// the socket, ends. With HTTP/2 the other streams of the connection end too, and resume.
     pub fn cut(&self) {
-        let kept = self.streams.socket.borrow();
-        let socket = match (&*kept, self.socket) {
-            (Some(kept), _) => kept.as_fd(),
-            // An HTTP/1.1 body, and so this peer, is dropped by the dispatcher
-            // that owns the descriptor before it is closed.
-            (None, Some(socket)) if !self.streams.has_gone() => lend(socket),
-            (None, Some(_) | None) => return,
-        };
-        if let Err(error) = SockRef::from(&socket).shutdown(Shutdown::Both) {
-            tracing::debug!(%error, "a stalled connection could not be cut");
+        if self.streams.has_gone() {
+            return;
         }
+        let Some(socket) = self.socket else {
+            if let Some(Some(socket)) = self.streams.duplicate.get() {
+                shut(&SockRef::from(socket));
+            }
+            return;
+        };
+        #[allow(
+            unsafe_code,
+            reason = "actix-web lends its socket to `on_connect` only. An HTTP/1.1 body, and so this \
+                      peer, is dropped by the dispatcher that owns the socket, before it is closed."
+        )]
+        // SAFETY: the descriptor is open for as long as the body that holds this peer.
+        let socket = unsafe { BorrowedFd::borrow_raw(socket) };
+        shut(&SockRef::from(&socket));
     }
+}
+
+fn shut(socket: &SockRef<'_>) {
+    if let Err(error) = socket.shutdown(Shutdown::Both) {
+        tracing::debug!(%error, "a stalled connection could not be cut");
+    }
+}
+
+/// A descriptor of our own for an HTTP/2 connection, if it is still that connection's: its task may run
+/// after the socket was closed and its number given to another.
+fn duplicate(socket: RawFd, peer: Option<SocketAddr>) -> Option<OwnedFd> {
+    #[allow(
+        unsafe_code,
+        reason = "actix-web lends its socket to `on_connect` only, and its HTTP/2 streams outlive it"
+    )]
+    // SAFETY: it is borrowed for one `fcntl`, which refuses a closed descriptor; whose it is, is checked below.
+    let duplicate = unsafe { BorrowedFd::borrow_raw(socket) }.try_clone_to_owned();
+    let duplicate = duplicate.ok()?;
+    let address = SockRef::from(&duplicate).peer_addr().ok()?.as_socket();
+    (address.is_some() && address == peer).then_some(duplicate)
 }

@@ -23,48 +23,51 @@ pub async fn post(
     payload: web::Payload,
     public: web::Data<Public>,
 ) -> Result<HttpResponse, Problem> {
-    let published = &public.http.published;
-    let refused = |_: &Problem| published.of(PublishOutcome::Refused).inc();
-    let name = request.match_info().query("channel");
-    let channel = params::channel("channel", name).inspect_err(refused)?;
-    let forbid = |error: AuthError| {
-        public.http.auth_failures.of(error.code()).inc();
-        published.of(PublishOutcome::Forbidden).inc();
-        Problem::from(error)
+    let attempt = publish(&request, payload, &public).await;
+    let (outcome, answer) = match attempt {
+        Ok(answer) => (PublishOutcome::Accepted, Ok(answer)),
+        Err((outcome, problem)) => (outcome, Err(problem)),
     };
+    public.http.published.of(outcome).inc();
+    answer
+}
+
+async fn publish(
+    request: &HttpRequest,
+    payload: web::Payload,
+    public: &Public,
+) -> Result<HttpResponse, (PublishOutcome, Problem)> {
+    let refused = |problem: Problem| (PublishOutcome::Refused, problem);
+    let forbidden = |error: AuthError| {
+        public.http.auth_failures.of(error.code()).inc();
+        (PublishOutcome::Forbidden, Problem::from(error))
+    };
+    let name = request.match_info().query("channel");
+    let channel = params::channel("channel", name).map_err(refused)?;
+    let headers = request.headers();
     let grant = public
         .authenticator
-        .authenticate(request.headers())
-        .map_err(forbid)?;
-    grant.check(Action::Publish, &channel).map_err(forbid)?;
-    let headers = request.headers();
-    let event_type = text(headers, "Sluice-Event").inspect_err(refused)?;
-    let event_id = text(headers, "Idempotency-Key").inspect_err(refused)?;
+        .authenticate(headers)
+        .map_err(forbidden)?;
+    grant.check(Action::Publish, &channel).map_err(forbidden)?;
+    let event_type = text(headers, "Sluice-Event").map_err(refused)?;
+    let event_id = text(headers, "Idempotency-Key").map_err(refused)?;
+    let traceparent = text(headers, "traceparent").map_err(refused)?;
     let limits = public.limits;
     let data = body::read(payload, limits.event_bytes, limits.body_wait)
         .await
-        .inspect_err(refused)?;
-    let traceparent = text(headers, "traceparent").inspect_err(refused)?;
-    // A malformed one is to be ignored (W3C Trace Context, 3.2).
-    let traceparent = traceparent.filter(|text| is_traceparent(text));
+        .map_err(refused)?;
     let publication = Publication {
         channel: channel.clone(),
         event_type,
         event_id,
-        traceparent,
+        traceparent: traceparent.filter(|text| is_traceparent(text)),
         data,
     };
-    match public.broker.publish(publication).await {
-        Ok(position) => {
-            published.of(PublishOutcome::Accepted).inc();
-            let answer = json!({ "channel": channel.as_str(), "id": position.to_string() });
-            Ok(HttpResponse::Created().json(answer))
-        }
-        Err(error) => {
-            published.of(outcome(&error)).inc();
-            Err(problem(error))
-        }
-    }
+    let position = public.broker.publish(publication).await;
+    let position = position.map_err(|error| (outcome(&error), problem(error)))?;
+    let answer = json!({ "channel": channel.as_str(), "id": position.to_string() });
+    Ok(HttpResponse::Created().json(answer))
 }
 
 fn outcome(error: &PublishError) -> PublishOutcome {

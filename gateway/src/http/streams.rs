@@ -116,21 +116,14 @@ impl LocalStreams {
             streams: self.clone(),
             key,
             shared,
-            empty_polls: 0,
-            counted_since: Instant::now(),
+            empty_polls: EmptyPolls::new(Instant::now()),
+            busy: false,
             _permit: permit,
         })
     }
 
-    /// Feeds the worker for as long as its thread lives. Should this panic, the
-    /// thread's streams would stand still with nobody to notice: the process
-    /// ends instead, and its clients go on elsewhere.
-    async fn feed(self, port: WorkerPort, drain: watch::Receiver<Option<Drain>>) {
-        let _alarm = AbortOnPanic;
-        self.turns(port, drain).await;
-    }
-
-    async fn turns(self, port: WorkerPort, mut drain: watch::Receiver<Option<Drain>>) {
+    async fn feed(self, port: WorkerPort, mut drain: watch::Receiver<Option<Drain>>) {
+        let _guard = PanicGuard;
         let mut queue = port.messages;
         let mut messages = Vec::with_capacity(BATCH);
         let mut tick = interval(TICK);
@@ -226,14 +219,8 @@ impl LocalStreams {
         }
     }
 
-    /// Notes why a stream ends that ends without a word.
-    fn give_up(&self, key: usize) {
-        let now = self.0.broker.clock().now();
-        let mut worker = self.0.worker.borrow_mut();
-        worker.end(key, CloseReason::TransportError, now);
-    }
-
-    fn close(&self, key: usize) {
+    /// Counts a stream out; `instead` is the reason where the transport knows better.
+    fn close(&self, key: usize, instead: Option<CloseReason>) {
         let ended = self
             .0
             .worker
@@ -249,6 +236,7 @@ impl LocalStreams {
         else {
             return;
         };
+        let reason = instead.unwrap_or(reason);
         let metrics = &self.0.metrics;
         metrics.open.dec();
         metrics.closed.of(reason).inc();
@@ -259,14 +247,14 @@ impl LocalStreams {
     }
 }
 
-struct AbortOnPanic;
+/// Ends the process when the task that holds it panics. The runtime would swallow the panic, and the worker's
+/// streams would stand open for ever, fed and timed by nobody; cut, their clients resume on another node.
+struct PanicGuard;
 
-impl Drop for AbortOnPanic {
+impl Drop for PanicGuard {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            tracing::error!(
-                "a worker has panicked; the process ends, its clients resume elsewhere"
-            );
+            tracing::error!("the task that feeds a worker's streams has panicked; the node ends");
             std::process::abort();
         }
     }
@@ -278,8 +266,9 @@ pub struct StreamBody {
     key: usize,
     /// Set for HTTP/2, whose streams do not notice that their connection is gone.
     shared: Option<Rc<PeerStreams>>,
-    empty_polls: u32,
-    counted_since: Instant,
+    empty_polls: EmptyPolls,
+    /// Ended for [`BusyClient`].
+    busy: bool,
     _permit: Permit,
 }
 
@@ -288,14 +277,32 @@ pub struct StreamBody {
 #[error("the client keeps the connection busy without reading the stream")]
 pub struct BusyClient;
 
-impl StreamBody {
-    fn is_spinning(&mut self) -> bool {
-        if self.counted_since.elapsed() > EMPTY_POLLS_WINDOW {
-            self.counted_since = Instant::now();
-            self.empty_polls = 0;
+/// Polls of a body since its last bytes, within [`EMPTY_POLLS_WINDOW`].
+struct EmptyPolls {
+    count: u32,
+    since: Instant,
+}
+
+impl EmptyPolls {
+    fn new(now: Instant) -> EmptyPolls {
+        EmptyPolls {
+            count: 0,
+            since: now,
         }
-        self.empty_polls += 1;
-        self.empty_polls >= EMPTY_POLLS
+    }
+
+    /// Bytes went out: the one empty poll that follows each time is as it should be.
+    fn forget(&mut self) {
+        self.count = 0;
+    }
+
+    /// Counts one more; whether they are too many.
+    fn are_too_many(&mut self, now: Instant) -> bool {
+        if now.saturating_duration_since(self.since) > EMPTY_POLLS_WINDOW {
+            *self = EmptyPolls::new(now);
+        }
+        self.count += 1;
+        self.count >= EMPTY_POLLS
     }
 }
 
@@ -316,13 +323,12 @@ impl MessageBody for StreamBody {
         }
         match body.streams.pull(body.key, context) {
             Pull::Bytes(bytes) => {
-                // An empty poll after each event is how a stream goes on.
-                body.empty_polls = 0;
+                body.empty_polls.forget();
                 Poll::Ready(Some(Ok(bytes)))
             }
             Pull::End => Poll::Ready(None),
-            Pull::Pending if body.is_spinning() => {
-                body.streams.give_up(body.key);
+            Pull::Pending if body.empty_polls.are_too_many(Instant::now()) => {
+                body.busy = true;
                 Poll::Ready(Some(Err(BusyClient)))
             }
             Pull::Pending => {
@@ -340,6 +346,27 @@ impl Drop for StreamBody {
         if let Some(shared) = &self.shared {
             shared.forget(self.key);
         }
-        self.streams.close(self.key);
+        let instead = self.busy.then_some(CloseReason::TransportError);
+        self.streams.close(self.key, instead);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_polls_that_give_nothing_again_and_again_are_too_many() {
+        let now = Instant::now();
+        let mut polls = EmptyPolls::new(now);
+        for _ in 0..EMPTY_POLLS * 4 {
+            assert!(!polls.are_too_many(now), "a fast reader is no spinning one");
+            polls.forget();
+        }
+        for _ in 1..EMPTY_POLLS {
+            assert!(!polls.are_too_many(now));
+        }
+        assert!(polls.are_too_many(now));
+        assert!(!polls.are_too_many(now + EMPTY_POLLS_WINDOW * 2));
     }
 }

@@ -2,7 +2,7 @@
 //! that a browser's `EventSource` survives where it will pass.
 
 use std::convert::Infallible;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use actix_web::http::Version;
 use actix_web::http::header::{self, HeaderMap};
@@ -38,7 +38,7 @@ pub async fn get(
         request.query_string(),
         request.headers(),
         public.limits.subscribe,
-        redis_now(&public),
+        now(&public),
     );
     let peer = Peer::of(&request, public.limits.streams_per_connection);
     subscribe(&request, wanted, peer, &public, &streams)
@@ -56,7 +56,7 @@ pub async fn head(
         request.query_string(),
         request.headers(),
         public.limits.subscribe,
-        redis_now(&public),
+        now(&public),
     );
     check(&request, wanted, &public)?;
     // As long as the answer to GET: of unknown length.
@@ -75,21 +75,12 @@ pub async fn post(
     streams: web::Data<LocalStreams>,
 ) -> Result<HttpResponse, Problem> {
     let limits = public.limits;
-    // Before anything is awaited: the connection may close meanwhile.
+    // Before the body is waited for: until then the socket is certainly this connection's.
     let peer = Peer::of(&request, limits.streams_per_connection);
     let body = body::read(payload, limits.body_bytes, limits.body_wait).await?;
-    let wanted = SubscribeRequest::from_body(
-        &body,
-        request.headers(),
-        limits.subscribe,
-        redis_now(&public),
-    );
+    let wanted =
+        SubscribeRequest::from_body(&body, request.headers(), limits.subscribe, now(&public));
     subscribe(&request, wanted, peer, &public, &streams)
-}
-
-/// The time by Redis's clock, by which `since` is meant.
-fn redis_now(public: &Public) -> SystemTime {
-    SystemTime::UNIX_EPOCH + Duration::from_millis(public.broker.clock().wall())
 }
 
 fn subscribe(
@@ -142,6 +133,11 @@ fn allow(grant: &Grant, wanted: &SubscribeRequest) -> Result<(), AuthError> {
         .channels
         .iter()
         .try_for_each(|channel| grant.check(Action::Subscribe, channel))
+}
+
+/// The clock that positions are made with: Redis's, as last seen.
+fn now(public: &Public) -> SystemTime {
+    UNIX_EPOCH + Duration::from_millis(public.broker.clock().wall())
 }
 
 fn opening(wanted: &SubscribeRequest, grant: &Grant, public: &Public) -> Opening {

@@ -63,6 +63,7 @@ pub async fn run(
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), RunError> {
     let metrics = Metrics::register(&Registry::new())?;
+    announce(&config, &listeners)?;
     let health = Health::new(&config.health);
     let workers = settings::workers(&config);
     let broker = settings::broker(&config).map_err(RunError::Settings)?;
@@ -111,6 +112,21 @@ pub async fn run(
     outcome
 }
 
+/// Says where the node listens, and loudly what must not be in production.
+fn announce(config: &Config, listeners: &Listeners) -> std::io::Result<()> {
+    let public = listeners.public.local_addr()?;
+    let admin = listeners.admin.local_addr()?;
+    tracing::info!(%public, %admin, "listening");
+    match config.broker.mode {
+        BrokerMode::Embedded => tracing::warn!(
+            "the embedded broker keeps history in this process only: one node, and all of it gone at its end; \
+             set redis.url for production"
+        ),
+        BrokerMode::Redis => {}
+    }
+    Ok(())
+}
+
 /// What worker threads take when they start.
 struct WorkerSeats {
     ports: Mutex<Vec<WorkerPort>>,
@@ -157,7 +173,7 @@ fn public_server(
         connections: seats.metrics.connections.clone(),
     });
     let cors = web::Data::new(Cors::new(&config.http.cors_origins, config.dev));
-    let options = settings::socket_options(config);
+    let options = settings::sockets(config);
     let per_worker = settings::sockets_per_worker(seats.admission.limit(), workers);
     let http = config.http.clone();
     let config = config.clone();

@@ -20,8 +20,10 @@ use crate::lifecycle::Drain;
 
 /// Descriptors kept for everything but streams: Redis, listeners, probes, files.
 const OTHER_DESCRIPTORS: usize = 256;
-/// Connections that carry no stream: publishers, probes, whoever is idle.
-const OTHER_REQUESTS: usize = 1_024;
+/// Sockets without a stream, where there are descriptors for them.
+const IDLE_SOCKETS: usize = 1_024;
+/// Sockets beyond the streams in any case.
+const SPARE_SOCKETS: usize = 64;
 /// Descriptors to count on where the system does not tell its limit.
 const USUAL_DESCRIPTORS: usize = 1_024;
 /// Bytes that one pull of a stream gives at most.
@@ -42,15 +44,17 @@ pub(super) fn connections(config: &Config) -> usize {
     }
 }
 
-/// The most sockets of one worker: its share of the streams and of other
-/// requests, but never so many that Redis could not be reached any more.
-pub(super) fn sockets_per_worker(streams: usize, workers: usize) -> usize {
-    sockets(streams, descriptors()) / workers.max(1)
+/// Sockets that one worker may hold, streams and idle ones: few enough that all together leave
+/// [`OTHER_DESCRIPTORS`] alone, but for [`SPARE_SOCKETS`] to tell newcomers that the node is full.
+pub(super) fn sockets_per_worker(limit: usize, workers: usize) -> usize {
+    share(limit, descriptors(), workers)
 }
 
-fn sockets(streams: usize, descriptors: usize) -> usize {
-    let room = descriptors.saturating_sub(OTHER_DESCRIPTORS / 2);
-    (streams + OTHER_REQUESTS).min(room)
+fn share(limit: usize, descriptors: usize, workers: usize) -> usize {
+    let most = descriptors.saturating_sub(OTHER_DESCRIPTORS);
+    let idle = limit.saturating_add(IDLE_SOCKETS);
+    let all = idle.min(most).max(limit.saturating_add(SPARE_SOCKETS));
+    all.div_ceil(workers.max(1))
 }
 
 fn descriptors() -> usize {
@@ -184,14 +188,23 @@ pub(super) fn drain(config: &Config) -> Drain {
 
 #[cfg(test)]
 mod tests {
+    use rstest::rstest;
+
     use super::*;
 
-    #[test]
-    fn idle_sockets_leave_descriptors_for_redis_and_streams_have_theirs() {
-        let streams = 20_000 - OTHER_DESCRIPTORS;
-        let sockets = sockets(streams, 20_000);
-        assert!(sockets >= streams);
-        assert!(sockets + OTHER_DESCRIPTORS / 2 <= 20_000);
-        assert_eq!(super::sockets(4, 20_000), 4 + OTHER_REQUESTS);
+    #[rstest]
+    #[case::few_streams(4, 100_000, 1, 1_028)]
+    #[case::shared_among_workers(8_000, 100_000, 8, 1_128)]
+    #[case::few_descriptors(500, 1_024, 4, 192)]
+    #[case::as_many_streams_as_descriptors(768, 1_024, 1, 832)]
+    #[case::rounded_up(1, 1_000_000, 3, 342)]
+    #[case::hardly_any(1, 10, 1, 65)]
+    fn sockets_leave_the_other_descriptors_alone(
+        #[case] limit: usize,
+        #[case] descriptors: usize,
+        #[case] workers: usize,
+        #[case] each: usize,
+    ) {
+        assert_eq!(share(limit, descriptors, workers), each);
     }
 }

@@ -114,20 +114,31 @@ fn idle_streams_go_with_their_connection() {
     });
 }
 
-/// A client that gives a stream no more window loses its connection, and the node its stream.
+/// A client that leaves a stream's window shut is cut with its connection: nobody polls the stream's body to end it.
 #[test]
-fn a_stalled_stream_ends_with_its_connection() {
-    let node = Node::embedded(&[("STREAM__SLOW_CONSUMER_AGE", "500ms")]).ready();
+fn a_stalled_stream_is_closed_with_its_connection() {
+    let node = Node::embedded(&[
+        ("STREAM__SLOW_CONSUMER_AGE", "1s"),
+        ("STREAM__HEARTBEAT", "1m"),
+    ])
+    .ready();
     block_on(async {
         let mut connection = Connection::open(&node).await;
-        let stalled = connection.stream().await;
+        let stream = connection.stream().await;
         gauge(&node, "it is open", 1.0, PATIENCE).await;
-        // More than the window that nobody widens.
-        for _ in 0..4 {
-            node.publish("a", &"x".repeat(30_000));
-        }
-        gauge(&node, "it is gone", 0.0, PATIENCE).await;
-        drop(stalled);
+        // Twice the window that a stream begins with (RFC 9113, 6.9.2), then one that is due.
+        let (public, data) = (node.public, "x".repeat(32 * 1_024));
+        let published = tokio::task::spawn_blocking(move || {
+            for _ in 0..8 {
+                let target = "/v1/channels/a/events";
+                let answer =
+                    crate::harness::http::call(public, "POST", target, &[], data.as_bytes());
+                assert_eq!(answer.status, 201, "{answer:?}");
+            }
+        });
+        published.await.expect("published");
+        gauge(&node, "it is gone", 0.0, SOON * 2).await;
+        drop(stream);
     });
     let slow = "sluice_connections_closed_total{reason=\"slow_consumer\"}";
     assert_eq!(node.metric(slow), 1.0);

@@ -4,6 +4,7 @@
 mod harness;
 
 mod auth;
+mod binary;
 mod contract;
 mod http2;
 mod publish;

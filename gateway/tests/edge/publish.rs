@@ -1,8 +1,10 @@
 //! Publishing over HTTP: what is accepted, what is refused, and that a repeated key publishes once.
 
+use std::io::{Read, Write};
+
 use rstest::rstest;
 
-use crate::harness::http::call;
+use crate::harness::http::{call, connect};
 use crate::harness::node::{Node, id};
 
 fn node() -> Node {
@@ -37,6 +39,27 @@ fn a_bad_event_is_refused(
     );
     node.publish("a", "good");
     assert_eq!(stream.next().data, "good");
+}
+
+/// What cannot be read at all counts as refused like any other.
+#[test]
+fn a_header_that_is_not_utf8_is_refused_and_counted() {
+    let node = node();
+    for name in ["Sluice-Event", "Idempotency-Key", "traceparent"] {
+        // Of its own: a body that is left unread ends its connection.
+        let mut socket = connect(node.public).expect("connected");
+        let head = format!(
+            "POST /v1/channels/a/events HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n{name}: "
+        );
+        let bytes = [head.as_bytes(), b"\xff\r\n\r\nx"].concat();
+        socket.write_all(&bytes).expect("sent");
+        let mut answer = [0; 4_096];
+        let count = socket.read(&mut answer).expect("an answer");
+        let answer = String::from_utf8_lossy(&answer[..count]);
+        assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+    }
+    let refused = node.metric("sluice_published_total{outcome=\"refused\"}");
+    assert_eq!(refused, 3.0);
 }
 
 /// A type of 128 characters is a type, one of 129 is none.

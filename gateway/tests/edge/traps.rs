@@ -42,6 +42,31 @@ fn a_client_that_pipelines_into_its_stream_cannot_spin_a_worker() {
     });
 }
 
+const FAST_EVENTS: usize = 6_000;
+
+/// A reader that gets thousands of events one by one is no spinning one: all arrive on its one stream.
+#[test]
+fn a_fast_reader_is_not_taken_for_a_spinning_one() {
+    let node = Node::embedded(&[]).ready();
+    let mut reader = node.stream("channel=a", &[]);
+    let public = node.public;
+    let publisher = std::thread::spawn(move || {
+        let mut socket = connect(public).expect("connected");
+        let publish = request("POST", "/v1/channels/a/events", &[], b"x");
+        for _ in 0..FAST_EVENTS {
+            socket.write_all(&publish).expect("sent");
+            let mut answer = [0; 4_096];
+            let count = socket.read(&mut answer).expect("an answer");
+            assert!(answer[..count].starts_with(b"HTTP/1.1 201 "));
+        }
+    });
+    for _ in 0..FAST_EVENTS {
+        assert_eq!(reader.next().data, "x");
+    }
+    publisher.join().expect("published");
+    assert_eq!(node.metric("sluice_connections_opened_total"), 1.0);
+}
+
 /// Sends requests until nobody takes them any more.
 fn pipeline(mut socket: &TcpStream) {
     let requests = request("GET", "/v1/events?channel=a", &[], b"").repeat(200);
