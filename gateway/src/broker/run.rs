@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use sluice_wire::event::{FrameError, decode};
+use sluice_wire::event::decode;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -239,7 +239,7 @@ impl Loop {
                         self.node.message(&channel, message, &mut self.outside, now);
                     }
                     Err(error) => {
-                        self.outside.hub.dropped.of(drop_reason(&error)).inc();
+                        self.outside.hub.dropped.of(DropReason::from(&error)).inc();
                         if !ephemeral {
                             let cause = SyncCause::Gap;
                             self.node.doubt(&channel, cause, &mut self.outside, now);
@@ -286,14 +286,5 @@ impl Loop {
         {
             self.push(push);
         }
-    }
-}
-
-fn drop_reason(error: &FrameError) -> DropReason {
-    match error {
-        FrameError::Malformed(_) => DropReason::Malformed,
-        FrameError::Version => DropReason::Version,
-        FrameError::NotUtf8 => DropReason::NotUtf8,
-        FrameError::TooLarge { .. } => DropReason::TooLarge,
     }
 }

@@ -234,19 +234,6 @@ fn redis(redis: &RedisConfig, found: &mut Findings) {
     );
 }
 
-fn probe(redis: &RedisConfig, found: &mut Findings) {
-    if redis.probe_timeout < redis.probe_interval * 2 {
-        found.refuse(
-            "redis.probe_timeout",
-            format!(
-                "{} leaves a probe no time: at least twice redis.probe_interval ({})",
-                redis.probe_timeout.humane(),
-                redis.probe_interval.humane()
-            ),
-        );
-    }
-}
-
 fn auth(auth: &AuthConfig, found: &mut Findings) {
     let jwt = &auth.jwt;
     found.within("auth.jwt.leeway", &jwt.leeway, Duration::ZERO, minutes(10));

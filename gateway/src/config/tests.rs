@@ -103,18 +103,6 @@ fn dev_with_redis_uses_redis() {
     "accepted: 100ms to 5m"
 )]
 #[case::size("SLUICE__LIMITS__EVENT_BYTES", "big", "limits.event_bytes", "64KiB")]
-#[case::probe(
-    "SLUICE__REDIS__PROBE_INTERVAL",
-    "9s",
-    "redis.probe_timeout",
-    "at least twice redis.probe_interval"
-)]
-#[case::lead(
-    "SLUICE__DRAIN__READINESS_LEAD",
-    "50s",
-    "drain.deadline",
-    "is below drain.readiness_lead"
-)]
 #[case::choice("SLUICE__LOG__FORMAT", "xml", "log.format", "human, json")]
 #[case::filter("SLUICE__LOG__FILTER", "=====", "log.filter", "filter directives")]
 #[case::mode("SLUICE__AUTH__MODE", "open", "auth.mode", "anonymous, jwt")]

@@ -125,13 +125,6 @@ impl<T: Transport> Worker<T> {
         pull
     }
 
-    /// Ends a stream for a reason of the transport's.
-    pub fn end(&mut self, key: usize, reason: CloseReason, now: Duration) {
-        if let Some(stream) = self.streams.get_mut(key) {
-            stream.close(reason, now);
-        }
-    }
-
     /// Lets a stream go, whoever ended it.
     pub fn remove(&mut self, key: usize, now: Duration) -> Option<Ended> {
         let stream = self.streams.try_remove(key)?;

@@ -50,29 +50,6 @@ pub struct Peer {
     socket: Option<RawFd>,
 }
 
-/// Keeps a second descriptor of an HTTP/2 connection: its streams may outlive
-/// the first, whose number could then belong to somebody else.
-fn keep_socket(token: &PeerToken) {
-    if token.streams.socket.borrow().is_none() {
-        match lend(token.socket).try_clone_to_owned() {
-            Ok(socket) => *token.streams.socket.borrow_mut() = Some(socket),
-            Err(error) => tracing::debug!(%error, "a socket could not be duplicated"),
-        }
-    }
-}
-
-/// The descriptor that actix-web lends to `on_connect` only.
-fn lend(socket: RawFd) -> BorrowedFd<'static> {
-    #[allow(
-        unsafe_code,
-        reason = "there is no other way to a socket behind actix-web; callers say why it is open"
-    )]
-    // SAFETY: see the callers: the connection's dispatcher lives, and it owns the descriptor.
-    unsafe {
-        BorrowedFd::borrow_raw(socket)
-    }
-}
-
 /// Prepares an accepted connection: to be called for each, with its data.
 pub fn accept(io: &dyn Any, data: &mut Extensions, options: SocketOptions) {
     let Some(stream) = io.downcast_ref::<TcpStream>() else {

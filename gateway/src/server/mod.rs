@@ -74,17 +74,6 @@ pub async fn run(
         .limit
         .set(i64::try_from(admission.limit()).unwrap_or(i64::MAX));
     let (drain, draining) = watch::channel(None);
-    if config.broker.mode == BrokerMode::Embedded {
-        tracing::warn!(
-            "the embedded broker runs in this process: history dies with it and no other node \
-             shares it. Set redis.url (SLUICE__REDIS__URL) for anything that matters"
-        );
-    }
-    let (public, admin) = (
-        listeners.public.local_addr()?,
-        listeners.admin.local_addr()?,
-    );
-    tracing::info!(%public, %admin, "listening");
     let seats = Arc::new(WorkerSeats {
         ports: Mutex::new(ports),
         broker: broker.clone(),

@@ -171,7 +171,7 @@ pub(super) fn public(config: &Config) -> PublicLimits {
     }
 }
 
-pub(super) fn socket_options(config: &Config) -> SocketOptions {
+pub(super) fn sockets(config: &Config) -> SocketOptions {
     SocketOptions {
         send_buffer: config.stream.send_buffer.get(),
         user_timeout: config.stream.user_timeout,
