@@ -61,7 +61,7 @@ impl Embedded {
     ) -> Result<Position, PublishError> {
         let defaults = self.defaults;
         let Some(log) = self.log(&publication.channel, now) else {
-            tracing::warn!(
+            tracing::debug!(
                 limit = self.settings.channels,
                 "the embedded broker has no room for one more channel (limits.embedded_channels)"
             );
@@ -122,16 +122,25 @@ impl Embedded {
 
     fn log(&mut self, channel: &Channel, now: u64) -> Option<&mut Log> {
         if !self.logs.contains_key(channel) && self.logs.len() >= self.settings.channels {
-            let wanted = &self.wanted;
-            self.logs.retain(|channel, log| {
-                log.expire(SystemMillis(now));
-                // A channel without history may begin anew; a reader who comes back is told so.
-                log.first().is_some() || wanted.contains(channel)
-            });
+            self.make_room(now);
             if self.logs.len() >= self.settings.channels {
                 return None;
             }
         }
         Some(self.logs.entry(channel.clone()).or_default())
+    }
+
+    /// Lets go of what has expired; if that is not enough, of channels without
+    /// history that nobody follows: a reader who comes back is told so.
+    fn make_room(&mut self, now: u64) {
+        self.logs.retain(|_, log| {
+            log.expire(SystemMillis(now));
+            log.head().is_some()
+        });
+        if self.logs.len() >= self.settings.channels {
+            let wanted = &self.wanted;
+            self.logs
+                .retain(|channel, log| log.first().is_some() || wanted.contains(channel));
+        }
     }
 }

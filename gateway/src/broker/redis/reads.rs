@@ -124,28 +124,31 @@ impl DataLink {
         let looks = queries.iter().zip(counts).map(|(query, count)| {
             // The last reply of each look is EXEC's.
             let executed = replies.by_ref().take(count).last();
-            let look = executed.and_then(Result::ok).and_then(Look::parse);
-            if look.is_none() {
-                self.tell_unreadable(&query.channel);
-            }
-            look
+            self.readable(&query.channel, executed?, Look::parse)
         });
         Ok(looks.collect())
     }
 
-    /// Says that a channel's keys cannot be read; not more than once a minute, for all of them.
-    fn tell_unreadable(&self, channel: &Channel) {
-        let Ok(mut told) = self.told_unreadable.lock() else {
-            return;
+    /// What a reply of one channel's keys means; where it means nothing, that is
+    /// said, not more than once a minute for all channels together.
+    fn readable<T>(
+        &self,
+        channel: &Channel,
+        reply: RedisResult<Value>,
+        parse: impl FnOnce(Value) -> Option<T>,
+    ) -> Option<T> {
+        let why = match reply.map(parse) {
+            Ok(Some(read)) => return Some(read),
+            Ok(None) => "they hold what Sluice has not written".to_owned(),
+            Err(error) => error.to_string(),
         };
-        if told.is_none_or(|at| at.elapsed() >= UNREADABLE_INTERVAL) {
+        if let Ok(mut told) = self.told_unreadable.lock()
+            && told.is_none_or(|at| at.elapsed() >= UNREADABLE_INTERVAL)
+        {
             *told = Some(Instant::now());
-            tracing::warn!(
-                %channel,
-                "the keys of a channel hold what Sluice has not written; its readers wait. Delete \
-                 its head (`…:m`) and its stream (`…:s`) to begin anew"
-            );
+            tracing::warn!(%channel, why, "a channel's keys cannot be read; its readers wait");
         }
+        None
     }
 
     /// One look at one channel: head and entries of the same moment.
@@ -258,11 +261,8 @@ impl DataLink {
         self.clock
             .correct(seconds * 1_000 + micros / 1_000, asked.elapsed());
         let heads = channels.iter().zip(replies).filter_map(|(channel, reply)| {
-            let head = reply.ok().and_then(|reply| parse::head(&reply));
-            if head.is_none() {
-                self.tell_unreadable(channel);
-            }
-            Some((channel.clone(), head?))
+            let head = self.readable(channel, reply, |reply| parse::head(&reply))?;
+            Some((channel.clone(), head))
         });
         Ok(heads.collect())
     }
