@@ -34,12 +34,7 @@ pub async fn get(
     public: web::Data<Public>,
     streams: web::Data<LocalStreams>,
 ) -> Result<HttpResponse, Problem> {
-    let wanted = SubscribeRequest::from_query(
-        request.query_string(),
-        request.headers(),
-        public.limits.subscribe,
-        now(&public),
-    );
+    let wanted = from_query(&request, &public);
     let peer = Peer::of(&request, public.limits.streams_per_connection);
     subscribe(&request, wanted, peer, &public, &streams)
 }
@@ -52,15 +47,19 @@ pub async fn head(
     request: HttpRequest,
     public: web::Data<Public>,
 ) -> Result<HttpResponse, Problem> {
-    let wanted = SubscribeRequest::from_query(
-        request.query_string(),
-        request.headers(),
-        public.limits.subscribe,
-        now(&public),
-    );
+    let wanted = from_query(&request, &public);
     check(&request, wanted, &public)?;
     // As long as the answer to GET: of unknown length.
     Ok(event_stream().streaming(stream::empty::<Result<Bytes, Infallible>>()))
+}
+
+fn from_query(request: &HttpRequest, public: &Public) -> Result<SubscribeRequest, Problem> {
+    SubscribeRequest::from_query(
+        request.query_string(),
+        request.headers(),
+        public.limits.subscribe,
+        now(public),
+    )
 }
 
 /// `POST /v1/events` with `{"channels":["orders"]}`, for callers with many
