@@ -327,6 +327,9 @@ impl Session {
             parser.feed(&body, &mut items);
             body.clear();
             self.take(&mut items);
+            if reader.has_whole_length() {
+                return Ok(Seen::Ended(End::Complete));
+            }
         }
     }
 

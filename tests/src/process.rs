@@ -13,6 +13,7 @@ use crate::wait;
 /// The signals the scenarios use.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Signal {
+    Interrupt,
     Terminate,
     Kill,
     Stop,
@@ -22,6 +23,7 @@ pub enum Signal {
 impl Signal {
     fn name(self) -> &'static str {
         match self {
+            Signal::Interrupt => "INT",
             Signal::Terminate => "TERM",
             Signal::Kill => "KILL",
             Signal::Stop => "STOP",

@@ -20,6 +20,7 @@ fn help_is_as_agreed() {
     insta::assert_snapshot!("help", help(&["--help"]));
     insta::assert_snapshot!("help_publish", help(&["publish", "--help"]));
     insta::assert_snapshot!("help_tail", help(&["tail", "--help"]));
+    insta::assert_snapshot!("help_demo", help(&["demo", "--help"]));
     insta::assert_snapshot!(
         "help_install_function",
         help(&["install-function", "--help"])
