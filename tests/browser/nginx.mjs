@@ -15,7 +15,8 @@ const LOG_FORMAT = [
 
 export class Nginx {
   /**
-   * `fronts`: by name `{ port, nodes: [port…], tls, readTimeout, ignoreAccelBuffering }`.
+   * `fronts`: by name `{ port, nodes: [port…], tls, readTimeout, proxyDefaults, ignoreAccelBuffering }`. With `proxyDefaults`
+   * nginx asks in HTTP/1.0, as it does unless told otherwise.
    */
   constructor(folder, fronts) {
     this.folder = folder;
@@ -96,8 +97,7 @@ function server(name, front, folder) {
     ${tls}
     location / {
       proxy_pass http://${name};
-      proxy_http_version 1.1;
-      proxy_set_header Connection "";
+      ${front.proxyDefaults ? '' : 'proxy_http_version 1.1; proxy_set_header Connection "";'}
       proxy_set_header Host $http_host;
       proxy_read_timeout ${front.readTimeout ?? '1h'};
       ${front.ignoreAccelBuffering ? 'proxy_ignore_headers X-Accel-Buffering;' : ''}

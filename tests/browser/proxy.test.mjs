@@ -9,8 +9,8 @@ import { Publisher, Stack } from './stack.mjs';
 const LONG = { SLUICE__STREAM__HEARTBEAT: '5m' };
 const SHORT = { SLUICE__STREAM__HEARTBEAT: '300ms' };
 const FULL = { SLUICE__LIMITS__CONNECTIONS: '1', SLUICE__STREAM__OVERLOAD_RETRY: '300ms' };
-// With headers and `sluice.open` fewer bytes than nginx waits for before it writes (postpone_output, 1460).
-const SMALL = 3;
+// So few that they do not fill nginx's first buffer (proxy_buffer_size, 4 KiB).
+const SMALL = 10;
 
 let stack;
 let browser;
@@ -19,8 +19,9 @@ before(async () => {
   const fronts = {
     quiet: { nodes: [0], readTimeout: '1s' },
     beating: { nodes: [1], readTimeout: '1s' },
-    buffering: { nodes: [0], ignoreAccelBuffering: true },
-    standard: { nodes: [0] },
+    // Over HTTP/1.1 nginx passes on each chunk as it comes; it is the HTTP/1.0 of its defaults that it collects.
+    buffering: { nodes: [0], proxyDefaults: true, ignoreAccelBuffering: true },
+    standard: { nodes: [0], proxyDefaults: true },
     full: { nodes: [2] },
     gone: { nodes: [3] },
   };
@@ -55,7 +56,7 @@ test("a quiet stream outlives nginx's read timeout by its heartbeat, without whi
   await quiet.untilData('message', 'after the silence');
 });
 
-test('with its buffers on, nginx delivers at once because the answer says X-Accel-Buffering: no, and holds all back when it ignores that', async (t) => {
+test('as nginx comes it delivers at once because the answer says X-Accel-Buffering: no, and holds all back when it ignores that', async (t) => {
   const [standard, buffering] = [await tab(t, 'standard'), await tab(t, 'buffering')];
   await buffering.read('/v1/events?channel=buffers');
   await stack.gateways[0].untilStreams(1);

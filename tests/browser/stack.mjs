@@ -63,7 +63,7 @@ class Gateway {
 export class Stack {
   /**
    * `gateways`: a list of settings, one a node, or a function from the fronts' origins to it; `args` their command line.
-   * `fronts`: by name, what nginx listens with: `{ nodes: [index…], tls, readTimeout, ignoreAccelBuffering }`.
+   * `fronts`: by name, what nginx listens with: `{ nodes: [index…], … }`, the rest as in nginx.mjs.
    */
   static async start({ gateways = [{}], args = [], fronts = { main: {} } }) {
     const stack = new Stack();
