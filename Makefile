@@ -8,13 +8,16 @@ STAGE := scripts/stage
 SOAK_SEEDS ?= 10000
 
 .DEFAULT_GOAL := help
-.PHONY: help run build check fmt fmt-check clippy deny tidy setup test test-full soak bench clean
+.PHONY: help run demo build check fmt fmt-check clippy deny tidy setup test test-full soak bench clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  %-10s %s\n", $$1, $$2 }'
 
-run: ## Build and start one gateway in --dev, on the embedded broker unless SLUICE__REDIS__URL is set
+run: ## Build and start one gateway in --dev with its demo page, on the embedded broker unless SLUICE__REDIS__URL is set
 	@scripts/run
+
+demo: ## Three gateways behind nginx, Redis and the backend of the demo page; TLS=1 for HTTPS and HTTP/2
+	@scripts/demo
 
 build: ## Build everything, tests included
 	$(CARGO) build $(ALL) --all-targets
@@ -36,7 +39,7 @@ deny:
 tidy:
 	$(CARGO) test $(ALL) --test tidy
 
-setup: ## Install what the tests need and this machine lacks (redis-server)
+setup: ## Install what the tests and the demo need and this machine lacks (redis-server, nginx)
 	@scripts/setup
 
 test: setup ## Build, then unit, simulator, script and CLI tests and the scenarios on real parts

@@ -1,6 +1,7 @@
 //! The command line, resolved: what each command needs, checked, in its own types.
 //! Secrets are wrapped here, so that no later message can show them.
 
+mod demo;
 mod line;
 
 use std::ffi::OsString;
@@ -15,6 +16,7 @@ use sluice_wire::{Channel, Cursor, Defaults, Keys};
 
 use crate::failure::Failure;
 use crate::pace::Rate;
+pub use demo::Demo;
 use line::{
     CommandLine, InstallFunctionLine, Line, LinkLine, PublishLine, RedisLine, SettingsLine,
     TailLine,
@@ -26,6 +28,7 @@ pub enum Command {
     Publish(Publish),
     Tail(Tail),
     InstallFunction(InstallFunction),
+    Demo(Demo),
 }
 
 /// `sluice publish`, resolved.
@@ -89,7 +92,7 @@ pub enum InstallFunction {
 }
 
 /// How Sluice is reached.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Link {
     Redis(RedisAddress),
     Gateway(GatewayAddress),
@@ -148,6 +151,15 @@ impl fmt::Display for GatewayAddress {
     }
 }
 
+impl fmt::Display for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Link::Redis(address) => address.fmt(f),
+            Link::Gateway(address) => address.fmt(f),
+        }
+    }
+}
+
 /// Why there is no command to run.
 pub enum Stop {
     /// Help, version, or a usage error in clap's own words.
@@ -184,6 +196,7 @@ fn resolve(line: Line, matches: &ArgMatches) -> Result<Command, Failure> {
             json: line.json,
         }),
         CommandLine::InstallFunction(line) => Command::InstallFunction(install_function(&line)?),
+        CommandLine::Demo(line) => Command::Demo(demo::resolve(&line, matches)?),
     })
 }
 

@@ -1,5 +1,6 @@
 //! Following channels through the gateway's event stream: reads blocks, comes back with the last id when it ends.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use reqwest::{Client, Response, StatusCode, header};
@@ -44,17 +45,7 @@ pub async fn follow(
     json: bool,
     printer: Printer,
 ) -> Result<(), Failure> {
-    let client = gateway_link::client(&address)?;
-    let mut follower = Follower {
-        address,
-        client,
-        channels,
-        start,
-        json,
-        last_event_id: String::new(),
-        backoff: Backoff::new(RETRY_FIRST, RETRY_MOST),
-        printer,
-    };
+    let mut follower = Follower::new(address, channels, start, json, printer)?;
     let mut response = follower.connect().await?;
     loop {
         let (next, why) = follower.read(response).await?;
@@ -65,7 +56,84 @@ pub async fn follow(
     }
 }
 
+/// The last kept event of `channel` as an envelope; `None` where there is none.
+///
+/// # Errors
+/// The gateway cannot be reached, or refuses, or cannot say in time.
+pub async fn last_event(
+    address: GatewayAddress,
+    channel: Channel,
+) -> Result<Option<Vec<u8>>, Failure> {
+    // The stream is read right here: nothing is printed.
+    let printer = Printer::to_queue(tokio::sync::mpsc::channel(1).0);
+    let start = Start::Last(1);
+    let follower = Follower::new(address, vec![channel], start, true, printer)?;
+    let response = follower.connect().await?;
+    let address = &follower.address;
+    let mut opened = false;
+    let first = first_event(address, response, &mut opened);
+    match timeout(address.timeout, first).await {
+        Ok(first) => first,
+        // Its place is known, but what was there has expired.
+        Err(_) if opened => Ok(None),
+        Err(_) => Err(gateway_link::no_answer(address)),
+    }
+}
+
+/// The first event of a stream; `None` when the channel begins live. `opened` tells that its place was known.
+async fn first_event(
+    address: &GatewayAddress,
+    mut response: Response,
+    opened: &mut bool,
+) -> Result<Option<Vec<u8>>, Failure> {
+    let (mut parser, mut blocks) = (Parser::default(), Vec::new());
+    loop {
+        let broken = |cause: String| gateway_link::unreachable(address, cause);
+        let chunk = match response.chunk().await {
+            Ok(Some(chunk)) => chunk,
+            Ok(None) => return Err(broken("it ended the stream".into())),
+            Err(error) => return Err(broken(gateway_link::cause(&error))),
+        };
+        parser
+            .feed(&chunk, &mut blocks)
+            .map_err(|error| broken(error.to_string()))?;
+        for block in blocks.drain(..) {
+            match block.event_type.as_str() {
+                "sluice.open" => {
+                    let open = serde_json::from_str::<Open>(&block.data).unwrap_or_default();
+                    if open.channels.values().all(|status| status == "live") {
+                        return Ok(None);
+                    }
+                    *opened = open.channels.values().all(|status| status != "waiting");
+                }
+                "sluice.close" => return Err(broken(format!("close: {}", block.data))),
+                "sluice.reset" => {}
+                _ => return Ok(Some(block.data.into_bytes())),
+            }
+        }
+    }
+}
+
 impl Follower {
+    fn new(
+        address: GatewayAddress,
+        channels: Vec<Channel>,
+        start: Start,
+        json: bool,
+        printer: Printer,
+    ) -> Result<Follower, Failure> {
+        Ok(Follower {
+            client: gateway_link::client(&address)?,
+            address,
+            channels,
+            start,
+            json,
+            last_event_id: String::new(),
+            backoff: Backoff::new(RETRY_FIRST, RETRY_MOST),
+            printer,
+        })
+    }
+
     async fn connect(&self) -> Result<Response, Failure> {
         let sent = timeout(self.address.timeout, self.request().send()).await;
         let response = match sent {
@@ -219,6 +287,11 @@ impl Follower {
         }
         Ok(Next::More)
     }
+}
+
+#[derive(Default, Deserialize)]
+struct Open {
+    channels: HashMap<String, String>,
 }
 
 #[derive(Deserialize)]

@@ -44,14 +44,23 @@ pub struct Published {
 pub type Outcome = Result<Published, Failure>;
 
 /// Either way to publish.
-enum Publisher {
+pub enum Publisher {
     Redis(RedisPublisher),
     Gateway(GatewayPublisher),
 }
 
 impl Publisher {
+    /// # Errors
+    /// As [`GatewayPublisher::new`].
+    pub fn new(link: Link) -> Result<Publisher, Failure> {
+        Ok(match link {
+            Link::Redis(address) => Publisher::Redis(RedisPublisher::new(address)),
+            Link::Gateway(address) => Publisher::Gateway(GatewayPublisher::new(address)?),
+        })
+    }
+
     /// What became of each event of `batch`, in its order. Events of one channel are published in order.
-    async fn publish(&mut self, batch: &[Outgoing]) -> Vec<Outcome> {
+    pub async fn publish(&mut self, batch: &[Outgoing]) -> Vec<Outcome> {
         match self {
             Publisher::Redis(publisher) => publisher.publish(batch).await,
             Publisher::Gateway(publisher) => publisher.publish(batch).await,
@@ -64,10 +73,7 @@ impl Publisher {
 /// # Errors
 /// The one event's failure, or for a batch how many of it failed, or what ended it early.
 pub async fn run(job: Publish) -> Result<(), Failure> {
-    let mut publisher = match job.link {
-        Link::Redis(address) => Publisher::Redis(RedisPublisher::new(address)),
-        Link::Gateway(address) => Publisher::Gateway(GatewayPublisher::new(address)?),
-    };
+    let mut publisher = Publisher::new(job.link)?;
     let mut receipts = Receipts::new(job.json);
     match job.source {
         Source::One {

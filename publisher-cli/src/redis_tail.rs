@@ -84,6 +84,24 @@ pub async fn follow(
     }
 }
 
+/// The last kept event of `channel` as an envelope; `None` where there is none.
+///
+/// # Errors
+/// Redis cannot be reached, or refuses.
+pub async fn last_event(
+    address: &RedisAddress,
+    channel: &Channel,
+) -> Result<Option<Vec<u8>>, Failure> {
+    let mut session = Session::subscribe(address, std::iter::once(channel)).await?;
+    let Some(before) = session.before_last(channel, 1).await? else {
+        return Ok(None);
+    };
+    let (_, events) = session.page(channel, Place::At(before)).await?;
+    Ok(events
+        .last()
+        .map(|event| envelope_json(channel, &event.position.to_string(), &view(event))))
+}
+
 impl Follower {
     /// Connects, catches up and follows until the printer has enough.
     async fn session(&mut self) -> Result<(), Failure> {

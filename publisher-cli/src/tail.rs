@@ -2,7 +2,10 @@
 
 use std::num::NonZeroU64;
 
-use crate::args::{Link, Tail};
+use sluice_wire::Channel;
+use tokio::sync::mpsc;
+
+use crate::args::{Link, Start, Tail};
 use crate::failure::{Failure, printable};
 use crate::output::Output;
 use crate::{gateway_tail, redis_tail};
@@ -13,23 +16,53 @@ use crate::{gateway_tail, redis_tail};
 /// The server cannot be reached at first, or refuses. A connection lost later is opened again.
 pub async fn run(job: Tail) -> Result<(), Failure> {
     let printer = Printer {
-        output: Output::new(),
+        sink: Sink::Output(Output::new()),
         left: job.count,
     };
-    match job.link {
-        Link::Redis(address) => {
-            redis_tail::follow(address, job.channels, job.start, job.json, printer).await
-        }
+    follow(job.link, job.channels, job.start, job.json, printer).await
+}
+
+/// Hands the channels' events to `printer` until it has enough.
+///
+/// # Errors
+/// As [`run`].
+pub async fn follow(
+    link: Link,
+    channels: Vec<Channel>,
+    start: Start,
+    json: bool,
+    printer: Printer,
+) -> Result<(), Failure> {
+    match link {
+        Link::Redis(address) => redis_tail::follow(address, channels, start, json, printer).await,
         Link::Gateway(address) => {
-            gateway_tail::follow(address, job.channels, job.start, job.json, printer).await
+            gateway_tail::follow(address, channels, start, json, printer).await
         }
     }
 }
 
-/// Prints events and knows when to stop.
+/// The last kept event of a channel, as `tail --json` would print it; `None` where there is none.
+///
+/// # Errors
+/// The server cannot be reached, or refuses.
+pub async fn last_event(link: Link, channel: Channel) -> Result<Option<Vec<u8>>, Failure> {
+    match link {
+        Link::Redis(address) => redis_tail::last_event(&address, &channel).await,
+        Link::Gateway(address) => gateway_tail::last_event(address, channel).await,
+    }
+}
+
+/// Hands on events and knows when to stop.
 pub struct Printer {
-    output: Output,
+    sink: Sink,
     left: Option<NonZeroU64>,
+}
+
+/// Where the lines of events go.
+enum Sink {
+    Output(Output),
+    /// Another part of this program. A line for which it has no room is dropped, and that is told.
+    Queue(mpsc::Sender<Vec<u8>>),
 }
 
 /// Whether a tail goes on.
@@ -41,24 +74,34 @@ pub enum Next {
 }
 
 impl Printer {
+    /// A printer that hands its lines to `queue`, until its receiver is gone.
+    pub fn to_queue(queue: mpsc::Sender<Vec<u8>>) -> Printer {
+        Printer {
+            sink: Sink::Queue(queue),
+            left: None,
+        }
+    }
+
     /// Prints one event's line. After [`Next::Stop`] nothing more is to be printed.
     ///
     /// # Errors
     /// As [`Output::line`].
     pub fn event(&mut self, line: &[u8]) -> Result<Next, Failure> {
-        self.output.line(line)?;
+        match &mut self.sink {
+            Sink::Output(output) => output.line(line)?,
+            Sink::Queue(queue) => {
+                if let Err(mpsc::error::TrySendError::Full(_)) = queue.try_send(line.to_vec()) {
+                    self.notice("note: more events than can be taken in: one was dropped")?;
+                }
+            }
+        }
         if let Some(left) = self.left {
             self.left = NonZeroU64::new(left.get() - 1);
             if self.left.is_none() {
-                self.output.flush()?;
-                return Ok(Next::Stop);
+                return self.flush().map(|_| Next::Stop);
             }
         }
-        Ok(if self.output.is_closed() {
-            Next::Stop
-        } else {
-            Next::More
-        })
+        Ok(self.next())
     }
 
     /// Hands on what was printed: to be called before every wait.
@@ -66,12 +109,18 @@ impl Printer {
     /// # Errors
     /// As [`Output::flush`].
     pub fn flush(&mut self) -> Result<Next, Failure> {
-        self.output.flush()?;
-        Ok(if self.output.is_closed() {
-            Next::Stop
-        } else {
-            Next::More
-        })
+        if let Sink::Output(output) = &mut self.sink {
+            output.flush()?;
+        }
+        Ok(self.next())
+    }
+
+    fn next(&self) -> Next {
+        let closed = match &self.sink {
+            Sink::Output(output) => output.is_closed(),
+            Sink::Queue(queue) => queue.is_closed(),
+        };
+        if closed { Next::Stop } else { Next::More }
     }
 
     /// Tells of something that is no event, after all events before it.
@@ -79,7 +128,7 @@ impl Printer {
     /// # Errors
     /// As [`Output::flush`].
     pub fn notice(&mut self, what: &str) -> Result<(), Failure> {
-        self.output.flush()?;
+        self.flush().map(drop)?;
         eprintln!("{}", printable(what));
         Ok(())
     }

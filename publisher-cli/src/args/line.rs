@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use sluice_wire::Keys;
 use sluice_wire::event::{check_event_id, check_event_type};
 
+use super::demo::DemoLine;
 use crate::pace::Rate;
 
 /// The most events `--last` asks for.
@@ -31,6 +32,8 @@ pub enum CommandLine {
     Tail(TailLine),
     /// Load the publish function into Redis, where it is absent or older
     InstallFunction(InstallFunctionLine),
+    /// Play the backend of the demo page: publish its events, count likes, answer questions
+    Demo(DemoLine),
 }
 
 #[derive(Args)]
