@@ -1,12 +1,13 @@
 // A real nginx with the switches that the tests turn. What is not turned is nginx's own default.
 
 import { execFileSync } from 'node:child_process';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { copyFileSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { Child, until } from './processes.mjs';
 
 const PAGES = new URL('./pages/', import.meta.url).pathname;
+const PRODUCT = new URL('../../deploy/lb/nginx/', import.meta.url).pathname;
 const LOG_FORMAT = [
   'at:$msec', 'front:$server_name', 'protocol:$server_protocol', 'method:$request_method', 'path:$request_uri', 'status:$status',
   'upstream:$upstream_addr', 'lastEventId:$http_last_event_id', 'origin:$http_origin', 'accept:$http_accept',
@@ -16,7 +17,8 @@ const LOG_FORMAT = [
 export class Nginx {
   /**
    * `fronts`: by name `{ port, nodes: [port…], tls, readTimeout, proxyDefaults, ignoreAccelBuffering }`. With `proxyDefaults`
-   * nginx asks in HTTP/1.0, as it does unless told otherwise.
+   * nginx asks in HTTP/1.0, as it does unless told otherwise. `{ port, nodes, product: true }` is what deploy/lb/nginx gives users,
+   * for three nodes, with only its addresses changed.
    */
   constructor(folder, fronts) {
     this.folder = folder;
@@ -84,7 +86,20 @@ ${Object.entries(fronts).map(([name, front]) => server(name, front, folder)).joi
 `;
 }
 
+function product(name, front, folder) {
+  copyFileSync(join(PRODUCT, 'sluice-locations.conf'), join(folder, 'sluice-locations.conf'));
+  const changes = [
+    ['listen 8080;', `listen 127.0.0.1:${front.port}; server_name ${name}; location /pages/ { alias ${PAGES}; }`],
+    ...front.nodes.map((port, index) => [`server 127.0.0.1:${8081 + index} `, `server 127.0.0.1:${port} `]),
+  ];
+  return changes.reduce((text, [from, to]) => {
+    if (text.split(from).length !== 2) throw new Error(`deploy/lb/nginx/sluice.conf does not say '${from}' once`);
+    return text.replace(from, to);
+  }, readFileSync(join(PRODUCT, 'sluice.conf'), 'utf8'));
+}
+
 function server(name, front, folder) {
+  if (front.product) return product(name, front, folder);
   const tls = front.tls ? `ssl_certificate ${folder}/cert.pem; ssl_certificate_key ${folder}/key.pem;` : '';
   return `
   upstream ${name} {

@@ -9,10 +9,9 @@ import { Publisher, Stack } from './stack.mjs';
 
 let stack;
 let browser;
-let context;
 
 before(async () => {
-  [stack, browser] = await Promise.all([Stack.start({ gateways: [{}, {}, {}] }), launch()]);
+  [stack, browser] = await Promise.all([Stack.start({ gateways: [{}, {}, {}], fronts: { main: {}, product: { product: true } } }), launch()]);
 });
 after(async () => {
   await browser?.close();
@@ -20,10 +19,10 @@ after(async () => {
 });
 
 /** A new tab in a profile of its own. */
-async function tab(t) {
-  context = await browser.newContext();
+async function tab(t, front = 'main') {
+  const context = await browser.newContext();
   t.after(() => context.close());
-  return Reader.open(context, stack.origins.main);
+  return Reader.open(context, stack.origins[front]);
 }
 
 /** The node that serves the stream, as `sluice.open` names it. */
@@ -123,6 +122,27 @@ test('survives a drain of its node: told sluice.close, on another node in a mome
   assert.equal(first, null);
   assert.equal(second, seen.find((event) => event.type === 'sluice.close').id, 'it came back with the place it was told');
   await gateway.start();
+});
+
+test('behind deploy/lb/nginx it outlives even all nodes: told to wait, it resumes with what was published meanwhile', async (t) => {
+  const reader = await tab(t, 'product');
+  await reader.read('/v1/events?channel=all', { types: ['tick'] });
+  await reader.until('sluice.open');
+  const first = await stack.publish('all', 'tick', 'before');
+  await reader.untilData('tick', 'before');
+
+  await Promise.all(stack.gateways.map((gateway) => gateway.child.end()));
+  assert.ok(stack.gateways.every((gateway) => !gateway.child.isAlive()));
+  const close = await reader.until('sluice.close');
+  assert.deepEqual([close.data, close.id], ['{"reason":"unavailable"}', first]);
+  await stack.publish('all', 'tick', 'while nobody served');
+  await Promise.all(stack.gateways.map((gateway) => gateway.start()));
+
+  await reader.untilData('tick', 'while nobody served');
+  const seen = await reader.seen();
+  assert.deepEqual(texts(seen, 'tick'), ['before', 'while nobody served']);
+  assert.deepEqual(texts(seen, 'sluice.reset'), []);
+  assert.ok(seen.every((event) => event.state !== CLOSED));
 });
 
 test('is shown a reset when history was trimmed while it was away, and goes on from there', async (t) => {
