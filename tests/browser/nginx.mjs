@@ -93,8 +93,8 @@ function product(name, front, folder) {
     ...front.nodes.map((port, index) => [`server 127.0.0.1:${8081 + index} `, `server 127.0.0.1:${port} `]),
   ];
   return changes.reduce((text, [from, to]) => {
-    if (text.split(from).length !== 2) throw new Error(`deploy/lb/nginx/sluice.conf does not say '${from}' once`);
-    return text.replace(from, to);
+    if (!text.includes(from)) throw new Error(`deploy/lb/nginx/sluice.conf does not say '${from}'`);
+    return text.replaceAll(from, to);
   }, readFileSync(join(PRODUCT, 'sluice.conf'), 'utf8'));
 }
 

@@ -10,6 +10,7 @@ import { Child, freePort, newFolder, removeFolder, until } from './processes.mjs
 const ROOT = new URL('../../', import.meta.url).pathname;
 const TARGET = process.env.CARGO_TARGET_DIR ?? join(ROOT, 'target');
 const GATEWAY = process.env.SLUICE_GATEWAY_BIN ?? join(TARGET, 'debug/sluice-gateway');
+const SLUICE = process.env.SLUICE_BIN ?? join(TARGET, 'debug/sluice');
 
 // What every test wants shorter than an operator does.
 const SETTINGS = {
@@ -112,6 +113,12 @@ export class Stack {
     await this.redisServer.until('answers', async () => (await this.redis.ping()) === 'PONG');
   }
 
+  /** Starts the demo page's backend, which publishes straight into Redis. */
+  startDemo() {
+    const args = ['demo', '--redis', `redis://127.0.0.1:${this.redisPort}`];
+    this.demo = new Child('sluice demo', SLUICE, args, { log: join(this.folder, 'demo.log') });
+  }
+
   /** Publishes as any service does, by the Redis function; gives the event's position. */
   async publish(channel, type, data) {
     return this.redis.call('FCALL', 'sluice_publish', 2, `sluice:{${channel}}:s`, `sluice:{${channel}}:m`, type, data);
@@ -138,6 +145,7 @@ export class Stack {
   /** Ends all of it. */
   async end() {
     await this.nginx?.stop();
+    await this.demo?.end();
     await Promise.all(this.gateways.map((gateway) => gateway.child?.end()));
     this.redis?.disconnect();
     await this.redisServer?.end();
