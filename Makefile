@@ -8,10 +8,10 @@ STAGE := scripts/stage
 SOAK_SEEDS ?= 10000
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo build check fmt fmt-check clippy deny tidy setup test test-full soak bench clean
+.PHONY: help run demo build check fmt fmt-check clippy deny tidy setup test test-browser test-full soak bench clean
 
 help: ## Show this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  %-10s %s\n", $$1, $$2 }'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  %-13s %s\n", $$1, $$2 }'
 
 run: ## Build and start one gateway in --dev with its demo page, on the embedded broker unless SLUICE__REDIS__URL is set
 	@scripts/run
@@ -39,14 +39,19 @@ deny:
 tidy:
 	$(CARGO) test $(ALL) --test tidy
 
-setup: ## Install what the tests and the demo need and this machine lacks (redis-server, nginx)
+setup: ## Install what the tests and the demo need and this machine lacks (redis-server, nginx, Chromium, …)
 	@scripts/setup
 
 test: setup ## Build, then unit, simulator, script and CLI tests and the scenarios on real parts
 	@$(STAGE) --first build 12 $(CARGO) build $(ALL) --all-targets
 	@$(STAGE) unit+simulator 5 $(CARGO) test $(ALL) --no-fail-fast --lib --bins
 	@$(STAGE) scripts+cli+scenarios 10 $(CARGO) test $(ALL) --no-fail-fast --test '*'
+	@$(STAGE) browser 4 scripts/browser
 	@$(STAGE) --summary
+
+test-browser: ## Chromium through nginx against three gateways and Redis, all of them real
+	$(CARGO) build $(ALL) --bins
+	@scripts/browser
 
 test-full: test soak ## The same, then the tests marked as slow, and the soak
 	@$(STAGE) --first slow 60 $(CARGO) test $(ALL) --no-fail-fast --lib --bins --test '*' -- --ignored

@@ -15,7 +15,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 
 /// What is not part of the repository.
-const FOREIGN: [&str; 3] = ["target", ".git", ".cache"];
+const FOREIGN: [&str; 4] = ["target", ".git", ".cache", "tests/browser/node_modules"];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")

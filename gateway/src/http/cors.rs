@@ -1,5 +1,6 @@
 //! Which pages may use the gateway (the CORS protocol of the Fetch standard). Origins are compared exactly; none is
-//! ever reflected unchecked. A request from a page that is not allowed is refused before it does anything.
+//! ever reflected unchecked. A request from a page that is not allowed is refused before it does anything. Cookies are for
+//! configured origins only: a page on any port of localhost (`--dev`) reads without them.
 
 use std::collections::HashSet;
 
@@ -39,8 +40,11 @@ pub struct Cors {
 enum Verdict {
     /// No page of another origin is involved.
     SameOrigin,
-    /// An allowed page: the answer names its origin.
-    Allowed(HeaderValue),
+    /// An allowed page: the answer names its origin, and says whether its requests may carry cookies.
+    Allowed {
+        origin: HeaderValue,
+        credentials: bool,
+    },
     Refused,
 }
 
@@ -59,10 +63,15 @@ impl Cors {
             return Verdict::SameOrigin;
         };
         let text = value.to_str().unwrap_or_default();
+        let credentials = self.origins.contains(text);
         if values.next().is_some() {
             Verdict::Refused
-        } else if self.origins.contains(text) || (self.localhost && origin::is_localhost(text)) {
-            Verdict::Allowed(value.clone())
+        } else if credentials || (self.localhost && origin::is_localhost(text)) {
+            let origin = value.clone();
+            Verdict::Allowed {
+                origin,
+                credentials,
+            }
         } else if is_same_origin(text, headers) {
             Verdict::SameOrigin
         } else {
@@ -111,10 +120,10 @@ pub async fn layer<B: MessageBody + 'static>(
     }
     let mut response = match (&verdict, preflight) {
         (Verdict::Refused, _) => request.error_response(refusal()).map_into_right_body(),
-        (Verdict::Allowed(_) | Verdict::SameOrigin, true) => request
+        (Verdict::Allowed { .. } | Verdict::SameOrigin, true) => request
             .into_response(preflight_answer())
             .map_into_right_body(),
-        (Verdict::Allowed(_) | Verdict::SameOrigin, false) => {
+        (Verdict::Allowed { .. } | Verdict::SameOrigin, false) => {
             next.call(request).await?.map_into_left_body()
         }
     };
@@ -141,8 +150,16 @@ fn preflight_answer() -> HttpResponse {
 fn annotate(headers: &mut HeaderMap, verdict: Verdict, vary: &'static str) {
     // Always, so that a shared cache never hands one origin's answer to another (Fetch standard, section 3.3.5).
     headers.append(header::VARY, HeaderValue::from_static(vary));
-    if let Verdict::Allowed(origin) = verdict {
+    if let Verdict::Allowed {
+        origin,
+        credentials,
+    } = verdict
+    {
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        if credentials {
+            let name = header::ACCESS_CONTROL_ALLOW_CREDENTIALS;
+            headers.insert(name, HeaderValue::from_static("true"));
+        }
         const EXPOSE: HeaderName = header::ACCESS_CONTROL_EXPOSE_HEADERS;
         headers.insert(EXPOSE, HeaderValue::from_static(EXPOSE_HEADERS));
     }
@@ -257,6 +274,26 @@ mod tests {
         .await;
         assert_eq!(response.status(), refusal().status_code());
         assert_eq!(text(&response, "access-control-allow-headers"), None);
+    }
+
+    /// `withCredentials` works where an operator named the origin, and nowhere else.
+    #[rstest]
+    #[case::listed(false, Method::GET, APP, Some("true"))]
+    #[case::listed_preflight(false, Method::OPTIONS, APP, Some("true"))]
+    #[case::listed_in_dev(true, Method::GET, APP, Some("true"))]
+    #[case::localhost_in_dev(true, Method::GET, "http://localhost:3000", None)]
+    #[case::refused(false, Method::GET, "https://evil.example", None)]
+    #[actix_web::test]
+    async fn cookies_are_for_configured_origins_only(
+        #[case] dev: bool,
+        #[case] method: Method,
+        #[case] origin: &str,
+        #[case] allowed: Option<&str>,
+    ) {
+        let ask = ("Access-Control-Request-Method", "GET");
+        let response = call(dev, method, &[("Origin", origin), ask]).await;
+        let name = "access-control-allow-credentials";
+        assert_eq!(text(&response, name), allowed);
     }
 
     #[actix_web::test]

@@ -20,6 +20,7 @@ use crate::config::{BrokerMode, Config};
 use crate::health::Health;
 use crate::http::auth::Authenticator;
 use crate::http::cors::{self, Cors};
+use crate::http::framing;
 use crate::http::peer;
 use crate::http::probes::Probes;
 use crate::http::routes::{self, Public};
@@ -179,6 +180,7 @@ fn public_server(
                 routes::add(app, dev);
             })
             .wrap(from_fn(cors::layer))
+            .wrap(from_fn(framing::layer))
     });
     Ok(server
         .workers(workers)

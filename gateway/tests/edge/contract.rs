@@ -1,9 +1,11 @@
 //! What every answer promises: headers that keep proxies from holding events back, and refusals that say what,
 //! where and what to do.
 
+use std::io::{Read as _, Write as _};
+
 use rstest::rstest;
 
-use crate::harness::http::{Answer, Events, call};
+use crate::harness::http::{Answer, Events, call, connect};
 use crate::harness::node::Node;
 use crate::harness::{PATIENCE, stays, wait};
 
@@ -39,6 +41,33 @@ fn a_stream_has_its_headers_and_begins_with_a_comment() {
     assert!((2_250..=3_750).contains(&open.retry.expect("a wait")));
     assert!(open.id().starts_with("0-0."), "{open:?}");
     assert_eq!(stream.comments, 1);
+}
+
+/// HTTP/1.0 knows no chunks: the stream's bytes stand alone and end with the connection (RFC 9112, 6.1), even for a client
+/// that would keep it. nginx asks in HTTP/1.0 unless it is told otherwise.
+#[test]
+fn an_http_1_0_client_reads_the_stream_without_chunks_to_its_end() {
+    let mut node = node();
+    let mut socket = connect(node.public).expect("a connection");
+    socket
+        .write_all(b"GET /v1/events?channel=a HTTP/1.0\r\nHost: sluice.test\r\nConnection: keep-alive\r\n\r\n")
+        .expect("sent");
+    wait("it has its stream", &1.0, PATIENCE, || {
+        node.metric("sluice_connections")
+    });
+    node.leave();
+    let mut answer = String::new();
+    socket
+        .read_to_string(&mut answer)
+        .expect("closed by the node");
+    let (head, body) = answer.split_once("\r\n\r\n").expect("a whole head");
+    assert!(head.contains(" 200 "), "{head}");
+    for name in ["transfer-encoding", "content-length", "keep-alive"] {
+        assert!(!head.to_ascii_lowercase().contains(name), "{head}");
+    }
+    assert!(body.starts_with(":\n"), "{body}");
+    assert!(!body.contains('\r'), "no trace of a chunk: {body}");
+    assert!(body.ends_with("data: {\"reason\":\"drain\"}\n\n"), "{body}");
 }
 
 /// A quiet stream is kept alive with comment lines, which no client takes for an event.
@@ -220,6 +249,11 @@ fn pages_of_allowed_origins_read_streams_and_others_do_not() {
     let node = node();
     let stream = node.stream("channel=a", &[("Origin", PAGE)]);
     assert_eq!(stream.header("access-control-allow-origin"), Some(PAGE));
+    // What `withCredentials` needs; that it is not given to every origin is shown beside the policy.
+    assert_eq!(
+        stream.header("access-control-allow-credentials"),
+        Some("true")
+    );
     assert_eq!(
         stream.header("access-control-expose-headers"),
         Some("Retry-After")
