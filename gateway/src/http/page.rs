@@ -91,8 +91,19 @@ mod tests {
         for (name, text) in all() {
             let text = text.replace(SVG_NAMESPACE, "");
             for forbidden in [
-                "://", "innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(",
-                "new Function", "@import", "url(", "<style", " style=", " onclick=", " onload=",
+                "://",
+                "innerHTML",
+                "outerHTML",
+                "insertAdjacentHTML",
+                "document.write",
+                "eval(",
+                "new Function",
+                "@import",
+                "url(",
+                "<style",
+                " style=",
+                " onclick=",
+                " onload=",
                 "import(",
             ] {
                 assert!(!text.contains(forbidden), "{name}: {forbidden}");
@@ -121,7 +132,10 @@ mod tests {
         let unique: BTreeSet<&str> = ids.iter().copied().collect();
         assert_eq!(ids.len(), unique.len(), "ids are unique");
         for (name, text) in all() {
-            for id in named(text, " at(\"").into_iter().chain(named(text, "(at(\"")) {
+            for id in named(text, " at(\"")
+                .into_iter()
+                .chain(named(text, "(at(\""))
+            {
                 assert!(unique.contains(id), "{name}: #{id}");
             }
         }

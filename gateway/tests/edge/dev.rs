@@ -1,13 +1,11 @@
 //! What `--dev` adds: the demo page, and streams that are cut so that people see them resume.
 
-use std::io::Read;
-
 use rstest::rstest;
 use serde_json::json;
 
-use crate::harness::http::{Answer, Events, call, connect, request};
+use crate::harness::http::{Answer, Events, call};
 use crate::harness::node::Node;
-use crate::harness::{PATIENCE, wait};
+use crate::harness::{PATIENCE, find, wait};
 
 /// The node's name, as every stream is told.
 fn name(stream: &Events) -> String {
@@ -48,23 +46,18 @@ fn streams_that_were_cut_resume_exactly() {
     });
 }
 
-/// A client sees a failing connection, not one that was closed in order.
+/// A client's connection is reset, as by a failing network, and not just closed.
 #[test]
 fn a_cut_is_a_reset() {
     let node = Node::dev(&[]).ready();
     let mut stream = node.stream("channel=a", &[]);
     let answer = cut(&node, &json!({ "node": name(&stream) }).to_string());
     assert_eq!(answer.body, r#"{"cut":1}"#);
-    wait("it is gone", &0.0, PATIENCE, || {
-        node.metric("sluice_connections")
-    });
     assert_eq!(stream.next_within(PATIENCE), None);
-    // The reset itself is told to whoever uses the connection again.
-    let mut socket = &stream.socket;
-    let ask = request("GET", "/v1/events?channel=a", &[], b"");
-    let sent = std::io::Write::write_all(&mut socket, &ask);
-    let used = sent.and_then(|()| socket.read(&mut [0; 16]));
-    assert!(used.is_err(), "{used:?}");
+    // The kernel keeps it as the socket's error; after a FIN alone there would be none.
+    find("the reset arrives", PATIENCE, || {
+        stream.socket.take_error().expect("its state")
+    });
 }
 
 /// Behind a load balancer the order may reach a node that is not meant: it says so and cuts nothing.
@@ -144,7 +137,10 @@ fn without_dev_there_is_none_of_it(#[case] method: &str, #[case] path: &str) {
 fn the_page_is_served_with_its_files_and_a_strict_policy() {
     let node = Node::dev(&[]).ready();
     let page = node.get("/", &[]);
-    assert_eq!(page.header("content-type"), Some("text/html; charset=utf-8"));
+    assert_eq!(
+        page.header("content-type"),
+        Some("text/html; charset=utf-8")
+    );
     let named = page.body.split("\"dev/page/").skip(1);
     let mut files: Vec<&str> = named.filter_map(|rest| rest.split('"').next()).collect();
     files.push("link.js");
@@ -166,7 +162,10 @@ fn the_page_is_served_with_its_files_and_a_strict_policy() {
     assert!(policy.contains("default-src 'none'"), "{policy}");
     assert!(!policy.contains("unsafe"), "{policy}");
     let answer = node.get("/dev/page/nothing.js", &[]);
-    assert_eq!((answer.status, answer.problem().as_str()), (404, "not_found"));
+    assert_eq!(
+        (answer.status, answer.problem().as_str()),
+        (404, "not_found")
+    );
     // The way out of the folder leads nowhere.
     assert_eq!(node.get("/dev/page/..%2Fpage.rs", &[]).status, 404);
 }
@@ -183,5 +182,4 @@ fn an_order_without_streams_cuts_none() {
     });
     let body = json!({ "node": name }).to_string();
     assert_eq!(cut(&node, &body).body, r#"{"cut":0}"#);
-    assert!(connect(node.public).is_ok());
 }

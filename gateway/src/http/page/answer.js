@@ -39,7 +39,7 @@ class Answer {
     this.#source = new EventSource(address(streamPath([this.#channel], {})));
     this.#source.addEventListener("sluice.open", () => this.#ask());
     this.#source.addEventListener("token", (event) => this.#token(event));
-    this.#source.addEventListener("done", () => this.#done());
+    this.#source.addEventListener("done", (event) => this.#done(event));
     this.#source.addEventListener("sluice.reset", () => this.#say("A reset: words may be missing here."));
     this.#source.addEventListener("error", () => this.#lost());
   }
@@ -70,8 +70,11 @@ class Answer {
     this.#say(`${this.#tokens} tokens on ${this.#channel}`);
   }
 
-  #done() {
-    this.#end("done", `${this.#tokens} tokens, then done: close() was called on ${this.#channel}.`);
+  // The backend says how many it sent: whoever reads a stream can check that nothing is missing.
+  #done(event) {
+    const sent = parse(parse(event.data)?.data ?? "")?.tokens ?? this.#tokens;
+    at("answer").dataset.sent = String(sent);
+    this.#end("done", `${this.#tokens} of ${sent} tokens, then done: close() was called on ${this.#channel}.`);
     announce(`The answer: ${at("answer").textContent}`);
   }
 

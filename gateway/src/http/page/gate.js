@@ -39,8 +39,8 @@ function drop(kind) {
     { ...move(540, 150), opacity: 1, offset: 0.22 },
     { ...move(650, 160), opacity: 1, offset: 0.34 },
     { ...move(800, 142 + depth), opacity: 1, offset: 0.55 },
-    { ...move(1240, 146 + depth), opacity: 1 },
+    { ...move(1440, 146 + depth), opacity: 1 },
   ];
-  const swim = circle.animate(path, { duration: 3600 + Math.random() * 1400, easing: "linear" });
+  const swim = circle.animate(path, { duration: 4200 + Math.random() * 1400, easing: "linear" });
   swim.onfinish = () => circle.remove();
 }
