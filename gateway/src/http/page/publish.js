@@ -24,18 +24,20 @@ function showLines() {
   at("publish-redis").textContent = `redis-cli FCALL sluice_publish 2 ${keys} ${quoted(type)} ${quoted(data)}`;
 }
 
+let sending = false;
+
 async function send(submit) {
   submit.preventDefault();
   const { channel, type, data } = typed();
-  at("publish").disabled = true;
+  if (sending) return;
+  sending = true;
   try {
     const id = await publish(channel, type, data);
     say(`Published at ${id} on ${channel}.`, "published");
   } catch (error) {
     say(error.status ? `Refused (${error.status}): ${error.message}` : `Not sent: ${error.message}.`, "refused");
   } finally {
-    at("publish").disabled = false;
-    if (document.activeElement === document.body) at("publish").focus();
+    sending = false;
   }
 }
 

@@ -39,6 +39,7 @@ export function startStrip(link) {
   copies(at("cursor-copy"), () => at("cursor").dataset.cursor);
   at("reset-dismiss").addEventListener("click", () => {
     at("reset").hidden = true;
+    resets.clear();
     at("offline").focus();
   });
   at("kill").addEventListener("click", () => kill(link));
@@ -68,8 +69,9 @@ function showState(link) {
   at("scene").dataset.state = link.state;
   const stopped = link.state === "offline" || link.state === "closed";
   at("offline").textContent = link.state === "closed" ? "Connect again" : stopped ? "Go online" : "Go offline";
-  at("offline").setAttribute("aria-pressed", String(link.state === "offline"));
-  at("kill").disabled = link.state !== "open" || killing;
+  at("offline").dataset.wanted = stopped ? "online" : "offline";
+  // Not `disabled`: who has just pressed it with the keyboard stays where they are.
+  at("kill").setAttribute("aria-disabled", String(!canKill(link)));
   if (announced !== link.state) announce(`Connection: ${link.state}`);
   announced = link.state;
 }
@@ -93,12 +95,19 @@ function showCursor(link) {
   at("cursor").textContent = cursor.length > 24 ? `${cursor.slice(0, 10)}…${cursor.slice(-8)}` : cursor;
 }
 
+/** The channels that were reset and not yet dismissed, by reason. */
+const resets = new Map();
+
 function showReset(link, { channel, reason }) {
   showCursor(link);
+  resets.set(reason, new Set(resets.get(reason)).add(channel));
+  const told = [...resets].map(([why, channels]) => {
+    const meaning = RESET_REASONS[why] ?? "no reason that this page knows";
+    return `Reset of ${[...channels].join(", ")}: ${why}, ${meaning}.`;
+  });
+  at("reset-text").textContent = `${told.join(" ")} Events may be missing here; a real page fetches its state anew and goes on.`;
+  at("reset").dataset.reason = reason;
   at("reset").hidden = false;
-  const why = RESET_REASONS[reason] ?? "no reason that this page knows";
-  at("reset-text").textContent =
-    `Reset of ${channel}: ${reason}, ${why}. Events may be missing here; a real page fetches its state anew and goes on.`;
 }
 
 // An event is replayed when it was published before the stream stood again.
@@ -145,12 +154,14 @@ function showResume(counts, { first, from, to }) {
 
 let killing = false;
 
+const canKill = (link) => link.state === "open" && link.node !== "" && !killing;
+
 async function kill(link) {
-  const node = link.node;
+  if (!canKill(link)) return;
   killing = true;
-  at("kill").disabled = true;
+  showState(link);
   try {
-    say(await cut(node));
+    say(await cut(link.node));
   } finally {
     killing = false;
     showState(link);
