@@ -21,6 +21,9 @@ export function startChart(link) {
   link.addEventListener("opened", ({ detail }) => {
     if (!detail.first && detail.from) chart.away.push([detail.from, detail.to]);
   });
+  link.addEventListener("reset", ({ detail }) => {
+    if (detail.channel === "demo.prices") chart.interrupt();
+  });
   const draw = () => {
     if (!document.hidden) chart.draw(link.lostAt);
   };
@@ -45,13 +48,21 @@ class Chart {
   /** Stretches without a connection: from, to. */
   away = [];
   #svg;
+  /** Whether the next price is known to follow the last one. */
+  #follows = false;
 
   constructor(svg) {
     this.#svg = svg;
   }
 
+  /** A reset: prices may be missing here, so the line must not pretend. */
+  interrupt() {
+    this.#follows = false;
+  }
+
   add(time, price) {
-    this.points.push({ time, price });
+    this.points.push({ time, price, follows: this.#follows });
+    this.#follows = true;
     this.#forget();
   }
 
@@ -130,7 +141,7 @@ class Chart {
       run = [];
     };
     for (const point of shown) {
-      if (run.length && point.time - run.at(-1).time > BREAK) close();
+      if (run.length && (!point.follows || point.time - run.at(-1).time > BREAK)) close();
       run.push(point);
     }
     close();

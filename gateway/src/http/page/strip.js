@@ -114,13 +114,16 @@ function showReset(link, { channel, reason }) {
 function countReplays(link) {
   let openedAt = 0;
   let counts = new Map();
+  let wasReset = false;
   let tell;
   link.addEventListener("opened", ({ detail }) => {
     openedAt = detail.to;
     counts = new Map();
+    wasReset = false;
     clearTimeout(tell);
-    tell = setTimeout(() => showResume(counts, detail), SETTLE);
+    tell = setTimeout(() => showResume(counts, wasReset, detail), SETTLE);
   });
+  link.addEventListener("reset", () => (wasReset = true));
   link.addEventListener("heard", ({ detail }) => {
     if (detail.at >= openedAt) return;
     const kind = detail.type ?? "message";
@@ -139,7 +142,7 @@ const NAMES = {
   message: ["other", "others"],
 };
 
-function showResume(counts, { first, from, to }) {
+function showResume(counts, wasReset, { first, from, to }) {
   const all = [...counts.values()].reduce((sum, count) => sum + count, 0);
   at("resume").dataset.replayed = String(all);
   const parts = [...counts].sort((a, b) => b[1] - a[1]).map(([kind, count]) => `${count} ${NAMES[kind][count === 1 ? 0 : 1]}`);
@@ -149,6 +152,10 @@ function showResume(counts, { first, from, to }) {
   }
   const away = `${(Math.max(0, to - (from ?? to)) / 1000).toFixed(1)} s away`;
   at("resume").textContent = `${all} ${all === 1 ? "event" : "events"} replayed, ${away}`;
+  if (wasReset) {
+    say("What came while you were away cannot be proved complete, and the gateway says so instead of leaving a silent hole.");
+    return;
+  }
   say(all ? `While you were away: ${parts.join(", ")}. All of it is here now.` : "Nothing was published while you were away.");
 }
 
