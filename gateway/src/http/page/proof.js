@@ -10,7 +10,8 @@ export function startProof(link, channel) {
   const sender = new Sender(channel);
   const tally = new Tally(sender);
   const show = () => {
-    const { sent } = sender;
+    // An event may be back before the answer to its publish is.
+    const sent = Math.max(sender.sent, tally.received);
     number("proof-sent", sent);
     number("proof-received", tally.received);
     number("proof-repeated", tally.repeated);
