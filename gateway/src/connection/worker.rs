@@ -194,6 +194,14 @@ impl<T: Transport> Worker<T> {
         }
     }
 
+    /// Cuts the connection of every stream, as a failing network would, and gives their number.
+    pub fn cut(&mut self) -> usize {
+        for (_, stream) in &mut self.streams {
+            stream.transport.abort();
+        }
+        self.streams.len()
+    }
+
     /// Streams here.
     #[must_use]
     pub fn streams(&self) -> usize {

@@ -3,6 +3,7 @@
 pub mod auth;
 pub mod body;
 pub mod cors;
+pub mod dev;
 pub mod framing;
 pub mod page;
 pub mod params;

@@ -1,57 +1,143 @@
-//! The first page of `--dev` at `/`: a live stream and a form to publish. One file, nothing loaded from elsewhere.
+//! The demo page of `--dev` at `/`: HTML, style and modules as they stand in `page/`, built into the binary.
+//! Nothing is loaded from elsewhere and nothing runs inline.
 
-use actix_web::HttpResponse;
 use actix_web::http::header;
+use actix_web::{HttpResponse, web};
 
-const PAGE: &str = include_str!("page.html");
-const NONCE_MARK: &str = "NONCE";
+use super::problem::{Code, Problem};
 
-/// Serves the page. Its one script and one style run by a nonce, new for each answer; nothing else may run or load.
-pub async fn page() -> HttpResponse {
-    let nonce = format!("{:032x}", rand::random::<u128>());
-    let policy = format!(
-        "default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; connect-src 'self'; img-src data:; \
-         base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    );
+const INDEX: &str = include_str!("page/index.html");
+
+const CSS: &str = "text/css; charset=utf-8";
+const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
+const SVG: &str = "image/svg+xml";
+
+/// What the page may load: its own files and this origin's routes.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; \
+     base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'";
+
+/// A file of the page: name, media type, text.
+type File = (&'static str, &'static str, &'static str);
+
+const FILES: &[File] = &[
+    ("style.css", CSS, include_str!("page/style.css")),
+    ("panels.css", CSS, include_str!("page/panels.css")),
+    ("icon.svg", SVG, include_str!("page/icon.svg")),
+    ("demo.js", JAVASCRIPT, include_str!("page/demo.js")),
+    ("answer.js", JAVASCRIPT, include_str!("page/answer.js")),
+    ("chart.js", JAVASCRIPT, include_str!("page/chart.js")),
+    ("gate.js", JAVASCRIPT, include_str!("page/gate.js")),
+    ("gateway.js", JAVASCRIPT, include_str!("page/gateway.js")),
+    ("link.js", JAVASCRIPT, include_str!("page/link.js")),
+    ("panels.js", JAVASCRIPT, include_str!("page/panels.js")),
+    ("proof.js", JAVASCRIPT, include_str!("page/proof.js")),
+    ("publish.js", JAVASCRIPT, include_str!("page/publish.js")),
+    ("raw.js", JAVASCRIPT, include_str!("page/raw.js")),
+    ("strip.js", JAVASCRIPT, include_str!("page/strip.js")),
+];
+
+/// `GET /`.
+pub async fn index() -> HttpResponse {
+    answer("text/html; charset=utf-8", INDEX)
+}
+
+/// `GET /dev/page/{file}`.
+///
+/// # Errors
+/// 404 for a name that is none of the page's.
+pub async fn file(name: web::Path<String>) -> Result<HttpResponse, Problem> {
+    let name = name.into_inner();
+    match FILES.iter().find(|(known, ..)| *known == name) {
+        Some((_, media_type, text)) => Ok(answer(media_type, text)),
+        None => Err(Problem::new(Code::NotFound, "the page has no such file").at("file", &name)),
+    }
+}
+
+/// Never stored: another gateway may stand at the same address a minute later.
+fn answer(media_type: &'static str, text: &'static str) -> HttpResponse {
     HttpResponse::Ok()
-        .insert_header((header::CONTENT_TYPE, "text/html; charset=utf-8"))
+        .insert_header((header::CONTENT_TYPE, media_type))
         .insert_header((header::CACHE_CONTROL, "no-store"))
-        .insert_header((header::CONTENT_SECURITY_POLICY, policy))
+        .insert_header((header::CONTENT_SECURITY_POLICY, POLICY))
         .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
         .insert_header((header::REFERRER_POLICY, "no-referrer"))
-        .body(PAGE.replace(NONCE_MARK, &nonce))
+        .body(text)
 }
 
 #[cfg(test)]
 mod tests {
-    use actix_web::body::to_bytes;
+    use std::collections::BTreeSet;
 
     use super::*;
 
-    #[actix_web::test]
-    async fn the_page_runs_by_its_nonce_and_loads_nothing() {
-        let response = page().await;
-        let policy = response
-            .headers()
-            .get("content-security-policy")
-            .expect("set")
-            .to_str()
-            .expect("ASCII")
-            .to_owned();
-        let body = to_bytes(response.into_body())
-            .await
-            .expect("a body in memory");
-        let text = std::str::from_utf8(&body).expect("UTF-8");
-        let (_, rest) = policy.split_once("'nonce-").expect("a nonce");
-        let (nonce, _) = rest.split_once('\'').expect("closed");
-        assert_eq!(
-            text.matches(&format!("nonce=\"{nonce}\"")).count(),
-            2,
-            "script and style"
-        );
-        assert!(!text.contains(NONCE_MARK));
-        for forbidden in ["://", "innerHTML", "src=", "@import", "url("] {
-            assert!(!text.contains(forbidden), "{forbidden}");
+    /// The name of SVG's namespace is no address that anybody fetches.
+    const SVG_NAMESPACE: &str = "http://www.w3.org/2000/svg";
+
+    fn all() -> impl Iterator<Item = (&'static str, &'static str)> {
+        let files = FILES.iter().map(|(name, _, text)| (*name, *text));
+        files.chain([("index.html", INDEX)])
+    }
+
+    /// Names behind `before` in `text`, up to the quote.
+    fn named<'a>(text: &'a str, before: &str) -> Vec<&'a str> {
+        text.split(before)
+            .skip(1)
+            .filter_map(|rest| rest.split('"').next())
+            .collect()
+    }
+
+    #[test]
+    fn nothing_is_inline_and_nothing_comes_from_elsewhere() {
+        for (name, text) in all() {
+            let text = text.replace(SVG_NAMESPACE, "");
+            for forbidden in [
+                "://",
+                "innerHTML",
+                "outerHTML",
+                "insertAdjacentHTML",
+                "document.write",
+                "eval(",
+                "new Function",
+                "@import",
+                "url(",
+                "<style",
+                " style=",
+                " onclick=",
+                " onload=",
+                "import(",
+            ] {
+                assert!(!text.contains(forbidden), "{name}: {forbidden}");
+            }
+        }
+        let scripts = INDEX.matches("<script").count();
+        assert_eq!(INDEX.matches("></script>").count(), scripts);
+        assert!(scripts > 0);
+    }
+
+    /// A file that is missing, or left over, would only be found by a browser.
+    #[test]
+    fn every_file_is_served_and_every_served_file_is_used() {
+        let mut used: BTreeSet<&str> = named(INDEX, "\"dev/page/").into_iter().collect();
+        for (_, text) in all() {
+            used.extend(named(text, "from \"./"));
+        }
+        let served: BTreeSet<&str> = FILES.iter().map(|(name, ..)| *name).collect();
+        assert_eq!(used, served);
+    }
+
+    /// Every id that the modules look up stands in the page, once.
+    #[test]
+    fn what_the_modules_look_up_is_in_the_page() {
+        let ids = named(INDEX, " id=\"");
+        let unique: BTreeSet<&str> = ids.iter().copied().collect();
+        assert_eq!(ids.len(), unique.len(), "ids are unique");
+        for (name, text) in all() {
+            for id in named(text, " at(\"")
+                .into_iter()
+                .chain(named(text, "(at(\""))
+            {
+                assert!(unique.contains(id), "{name}: #{id}");
+            }
         }
     }
 }

@@ -146,7 +146,7 @@ impl Peer {
     }
 
     /// Cuts the connection of a client that has stopped reading, so that its dispatcher, which waits for room in
-    /// the socket, ends. With HTTP/2 the other streams of the connection end too, and resume.
+    /// the socket, ends. The client gets a reset (RST), and what it has not taken is dropped. With HTTP/2 the other streams of the connection end too, and resume.
     pub fn cut(&self) {
         if self.streams.has_gone() {
             return;
@@ -169,8 +169,12 @@ impl Peer {
 }
 
 fn shut(socket: &SockRef<'_>) {
-    if let Err(error) = socket.shutdown(Shutdown::Both) {
-        tracing::debug!(%error, "a stalled connection could not be cut");
+    // Without lingering, its last close is a reset instead of waiting for a client that takes nothing.
+    let cut = socket
+        .set_linger(Some(Duration::ZERO))
+        .and_then(|()| socket.shutdown(Shutdown::Both));
+    if let Err(error) = cut {
+        tracing::debug!(%error, "a connection could not be cut");
     }
 }
 

@@ -64,6 +64,7 @@ codes! {
     EventIdReused = "event_id_reused", CONFLICT, "The event id was used for another event";
     BodyTooLarge = "body_too_large", PAYLOAD_TOO_LARGE, "The body is too large";
     EventTooLarge = "event_too_large", PAYLOAD_TOO_LARGE, "The event is too large";
+    Misdirected = "misdirected", MISDIRECTED_REQUEST, "Another node is meant";
     UnsupportedMediaType = "unsupported_media_type", UNSUPPORTED_MEDIA_TYPE, "The media type is not understood";
     TooManyConnections = "too_many_connections", TOO_MANY_REQUESTS, "A limit of connections is reached";
     Internal = "internal", INTERNAL_SERVER_ERROR, "Something went wrong inside the gateway";

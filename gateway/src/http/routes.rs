@@ -6,7 +6,7 @@ use actix_web::web;
 
 use super::auth::Authenticator;
 use super::params::SubscribeLimits;
-use super::{page, problem, publish, subscribe};
+use super::{dev, page, problem, publish, subscribe};
 use crate::broker::Broker;
 use crate::health::Health;
 use crate::metrics::{ConnectionMetrics, HttpMetrics};
@@ -40,8 +40,8 @@ pub struct PublicLimits {
     pub overload_retry: Duration,
 }
 
-/// Adds the public routes; `page` adds the first page at `/`.
-pub fn add(app: &mut web::ServiceConfig, page: bool) {
+/// Adds the public routes; `dev` adds the demo page at `/` and what it needs.
+pub fn add(app: &mut web::ServiceConfig, dev: bool) {
     app.service(
         web::resource(EVENTS)
             .route(web::get().to(subscribe::get))
@@ -56,8 +56,18 @@ pub fn add(app: &mut web::ServiceConfig, page: bool) {
             .route(web::post().to(publish::post))
             .default_service(web::to(|| async { problem::method_not_allowed("POST") })),
     );
-    if page {
-        app.route("/", web::get().to(page::page));
+    if dev {
+        add_dev(app);
     }
     app.default_service(web::to(problem::not_found));
+}
+
+fn add_dev(app: &mut web::ServiceConfig) {
+    app.route("/", web::get().to(page::index));
+    app.route("/dev/page/{file}", web::get().to(page::file));
+    app.service(
+        web::resource("/dev/cut")
+            .route(web::post().to(dev::cut))
+            .default_service(web::to(|| async { problem::method_not_allowed("POST") })),
+    );
 }

@@ -10,9 +10,10 @@ use std::time::{Duration, Instant};
 use actix_web::body::{BodySize, MessageBody};
 use bytes::Bytes;
 use prometheus::local::LocalHistogram;
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 use tokio::time::{MissedTickBehavior, interval};
 
+use super::dev::CutOrder;
 use super::peer::{Peer, PeerStreams};
 use crate::broker::{Broker, WorkerPort};
 use crate::connection::stream::Pull;
@@ -77,6 +78,7 @@ impl LocalStreams {
         admission: Admission,
         metrics: (ConnectionMetrics, HubMetrics),
         drain: watch::Receiver<Option<Drain>>,
+        cuts: broadcast::Receiver<CutOrder>,
     ) -> LocalStreams {
         let streams = LocalStreams(Rc::new(Local {
             worker: RefCell::new(Worker::new(limits, rand::random())),
@@ -88,7 +90,7 @@ impl LocalStreams {
             hub: metrics.1,
             seats: Cell::new(0),
         }));
-        let feed = streams.clone().feed(port, drain);
+        let feed = streams.clone().feed(port, drain, cuts);
         #[expect(
             clippy::disallowed_methods,
             reason = "it ends with its thread, or with the broker"
@@ -122,7 +124,12 @@ impl LocalStreams {
         })
     }
 
-    async fn feed(self, port: WorkerPort, mut drain: watch::Receiver<Option<Drain>>) {
+    async fn feed(
+        self,
+        port: WorkerPort,
+        mut drain: watch::Receiver<Option<Drain>>,
+        mut cuts: broadcast::Receiver<CutOrder>,
+    ) {
         let _guard = PanicGuard;
         let mut queue = port.messages;
         let mut messages = Vec::with_capacity(BATCH);
@@ -144,6 +151,11 @@ impl LocalStreams {
                     if let Some(Drain { lead, window }) = ending {
                         self.0.worker.borrow_mut().drain(clock.now() + lead, window);
                     }
+                }
+                Ok(order) = cuts.recv() => {
+                    let cut = self.0.worker.borrow_mut().cut();
+                    // Nobody waits for the number any more: it was too late.
+                    order.try_send(cut).ok();
                 }
                 _ = tick.tick() => self.tick(clock.now()),
             }

@@ -20,6 +20,7 @@ use crate::config::{BrokerMode, Config};
 use crate::health::Health;
 use crate::http::auth::Authenticator;
 use crate::http::cors::{self, Cors};
+use crate::http::dev::Cuts;
 use crate::http::framing;
 use crate::http::peer;
 use crate::http::probes::Probes;
@@ -81,6 +82,7 @@ pub async fn run(
         admission: admission.clone(),
         metrics: metrics.clone(),
         draining,
+        cuts: web::Data::new(Cuts::new(settings::streams(&config).node)),
     });
     let public = public_server(&config, listeners.public, workers, &health, seats)?;
     let admin = admin_server(listeners.admin, &health, &metrics)?;
@@ -124,6 +126,7 @@ struct WorkerSeats {
     admission: Admission,
     metrics: Metrics,
     draining: watch::Receiver<Option<Drain>>,
+    cuts: web::Data<Cuts>,
 }
 
 impl WorkerSeats {
@@ -141,6 +144,7 @@ impl WorkerSeats {
             self.admission.clone(),
             (self.metrics.connections.clone(), self.metrics.hub.clone()),
             self.draining.clone(),
+            self.cuts.orders(),
         ))
     }
 }
@@ -176,6 +180,9 @@ fn public_server(
             .configure(|app| {
                 if let Some(streams) = streams {
                     app.app_data(web::Data::new(streams));
+                }
+                if dev {
+                    app.app_data(seats.cuts.clone());
                 }
                 routes::add(app, dev);
             })

@@ -37,7 +37,17 @@ impl Node {
         Node::start(&[&[("REDIS__URL", url)], settings].concat())
     }
 
+    /// A node on the embedded broker with `--dev`.
+    pub fn dev(settings: &[(&str, &str)]) -> Node {
+        let settings = [&[("BROKER__MODE", "embedded")], settings].concat();
+        Node::start_with(true, &settings)
+    }
+
     fn start(settings: &[(&str, &str)]) -> Node {
+        Node::start_with(false, settings)
+    }
+
+    fn start_with(dev: bool, settings: &[(&str, &str)]) -> Node {
         let quick = [
             ("DRAIN__READINESS_LEAD", "0s"),
             ("DRAIN__DEADLINE", "100ms"),
@@ -47,7 +57,11 @@ impl Node {
             .chain(settings)
             .map(|(key, value)| (format!("SLUICE__{key}"), (*value).to_owned()));
         let base = BASE.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
-        let config = Config::load(&Args::default(), base.chain(set)).expect("valid settings");
+        let args = Args {
+            dev,
+            ..Args::default()
+        };
+        let config = Config::load(&args, base.chain(set)).expect("valid settings");
         let bind = || TcpListener::bind("127.0.0.1:0").expect("a free port");
         let listeners = Listeners {
             public: bind(),
