@@ -11,8 +11,9 @@ use crate::args::{GatewayAddress, Start};
 use crate::backoff::Backoff;
 use crate::failure::Failure;
 use crate::gateway_link;
+use crate::notice::{Notice, Reset};
 use crate::sse::{Block, Parser};
-use crate::tail::{Next, Printer};
+use crate::tail::{Next, Printer, ndjson_line};
 
 /// A stream that is silent for so long is taken for dead: several of the gateway's heartbeats (15 s by default).
 const SILENCE: Duration = Duration::from_secs(60);
@@ -123,16 +124,13 @@ impl Follower {
             }
             match &self.start {
                 _ if !self.last_event_id.is_empty() => {}
-                Start::Since(age) => {
-                    query.append_pair(
-                        "since",
-                        &format!("PT{}S", age.as_secs() + u64::from(age.subsec_nanos() > 0)),
-                    );
+                Start::Since(since) => {
+                    query.append_pair("since", &since.parameter());
                 }
                 Start::Last(count) => {
                     query.append_pair("last", &count.to_string());
                 }
-                Start::Live | Start::From { .. } => {}
+                Start::Default | Start::From { .. } => {}
             }
         }
         let request = self
@@ -144,7 +142,7 @@ impl Follower {
                 request.header("Last-Event-ID", &self.last_event_id)
             }
             Start::From { text, .. } => request.header("Last-Event-ID", text),
-            Start::Live | Start::Since(_) | Start::Last(_) => request,
+            Start::Default | Start::Since(_) | Start::Last(_) => request,
         }
     }
 
@@ -155,8 +153,8 @@ impl Follower {
             let shown = humantime::format_duration(Duration::from_millis(
                 u64::try_from(wait.as_millis()).unwrap_or(0),
             ));
-            self.printer
-                .notice(&format!("note: {why}; coming back in {shown}"))?;
+            let back = Notice::Note(format!("{why}; coming back in {shown}"));
+            self.printer.notice(&back)?;
             sleep(wait).await;
             match self.connect().await {
                 Err(failure) if failure.is_unreachable() => why = failure.to_string(),
@@ -208,12 +206,23 @@ impl Follower {
     fn block(&mut self, block: &Block) -> Result<Next, Failure> {
         match block.event_type.as_str() {
             "sluice.open" => {}
-            "sluice.reset" => self.printer.notice(&reset(&block.data))?,
+            "sluice.reset" => {
+                // Whatever else the gateway says of it is shown as it came.
+                let notice = serde_json::from_str::<Reset>(&block.data).map_or_else(
+                    |_| Notice::Note(format!("reset: {}", block.data)),
+                    Notice::Reset,
+                );
+                self.printer.notice(&notice)?;
+            }
             "sluice.close" => {
                 let reason = serde_json::from_str::<Close>(&block.data)
                     .map(|close| close.reason)
                     .unwrap_or_default();
-                self.printer.notice(&format!("close: {reason}"))?;
+                self.printer.notice(&Notice::Close { reason })?;
+            }
+            _ if self.json && block.data.starts_with('{') => {
+                let line = ndjson_line(&block.id, block.data.as_bytes());
+                return self.printer.event(&line);
             }
             _ => return self.printer.event(block.data.as_bytes()),
         }
@@ -224,26 +233,4 @@ impl Follower {
 #[derive(Deserialize)]
 struct Close {
     reason: String,
-}
-
-#[derive(Deserialize)]
-struct Reset {
-    channel: String,
-    reason: String,
-    from: Option<String>,
-    to: Option<String>,
-}
-
-/// The notice of a reset; whatever else the gateway says of it is shown as it came.
-fn reset(data: &str) -> String {
-    let Ok(reset) = serde_json::from_str::<Reset>(data) else {
-        return format!("reset: {data}");
-    };
-    let place = |place: Option<String>| place.unwrap_or_else(|| "nowhere".into());
-    crate::tail::reset_notice(
-        &reset.channel,
-        &reset.reason,
-        &place(reset.from),
-        &place(reset.to),
-    )
 }

@@ -3,7 +3,8 @@
 use std::num::NonZeroU64;
 
 use crate::args::{Link, Tail};
-use crate::failure::{Failure, printable};
+use crate::failure::Failure;
+use crate::notice::Notice;
 use crate::output::Output;
 use crate::{gateway_tail, redis_tail};
 
@@ -15,6 +16,7 @@ pub async fn run(job: Tail) -> Result<(), Failure> {
     let printer = Printer {
         output: Output::new(),
         left: job.count,
+        json: job.json,
     };
     match job.link {
         Link::Redis(address) => {
@@ -30,6 +32,7 @@ pub async fn run(job: Tail) -> Result<(), Failure> {
 pub struct Printer {
     output: Output,
     left: Option<NonZeroU64>,
+    json: bool,
 }
 
 /// Whether a tail goes on.
@@ -78,14 +81,20 @@ impl Printer {
     ///
     /// # Errors
     /// As [`Output::flush`].
-    pub fn notice(&mut self, what: &str) -> Result<(), Failure> {
+    pub fn notice(&mut self, notice: &Notice) -> Result<(), Failure> {
         self.output.flush()?;
-        eprintln!("{}", printable(what));
+        notice.tell(self.json);
         Ok(())
     }
 }
 
-/// The words for a channel whose history cannot prove that nothing was missed.
-pub fn reset_notice(channel: &str, reason: &str, from: &str, to: &str) -> String {
-    format!("reset: {channel}: {reason} (from {from} to {to}): events may be missing")
+/// An event's line in JSON: its envelope, and before that the cursor to go on with; `null` when there is none yet.
+pub fn ndjson_line(cursor: &str, envelope: &[u8]) -> Vec<u8> {
+    let cursor = (!cursor.is_empty()).then_some(cursor);
+    let mut line = b"{\"cursor\":".to_vec();
+    // A text always serializes.
+    line.extend(serde_json::to_vec(&cursor).unwrap_or_default());
+    line.push(b',');
+    line.extend(envelope.strip_prefix(b"{").unwrap_or(envelope));
+    line
 }
