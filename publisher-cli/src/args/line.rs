@@ -29,7 +29,8 @@ pub struct Line {
 }
 
 const AFTER_HELP: &str = "\
-With --json, standard error has one object a line too: {\"error\":{\"code\",\"detail\",\"hint\"}}, and {\"reset\"}, {\"close\"}, {\"more\"} or {\"note\"}.
+With --json, what goes wrong or is to be noted is told on standard error as objects too, one a line:
+{\"error\":{\"code\",\"status\",\"detail\",\"hint\"}}, {\"reset\":...}, {\"close\":...}, {\"more\":...} and {\"note\":...}.
 
 Exit codes: 0 done, 1 failed, 2 usage, 3 some of a batch failed, 4 unreachable, 130 interrupted.";
 

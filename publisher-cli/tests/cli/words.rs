@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::support::{
-    BlackHole, Ran, Redis, Responder, free_port, reply, run, run_with_input, sluice,
+    BlackHole, NOBODY, Ran, Redis, Responder, reply, run, run_with_input, sluice,
 };
 
 /// A server that is away must be told of within this time.
@@ -20,10 +20,14 @@ fn help_is_as_agreed() {
     insta::assert_snapshot!("help", help(&["--help"]));
     insta::assert_snapshot!("help_publish", help(&["publish", "--help"]));
     insta::assert_snapshot!("help_tail", help(&["tail", "--help"]));
+    insta::assert_snapshot!("help_history", help(&["history", "--help"]));
+    insta::assert_snapshot!("help_channels", help(&["channels", "--help"]));
     insta::assert_snapshot!(
         "help_install_function",
         help(&["install-function", "--help"])
     );
+    insta::assert_snapshot!("help_completions", help(&["completions", "--help"]));
+    insta::assert_snapshot!("help_man", help(&["man", "--help"]));
 }
 
 /// Every kind of misuse, each with what to do about it.
@@ -83,7 +87,18 @@ fn misuse_is_exit_2_with_a_hint() {
             redis[0],
             redis[1],
         ],
+        &["tail", "orders", "--since", "yesterday", redis[0], redis[1]],
         &["history", "orders"],
+        &["history", "a b", redis[0], redis[1]],
+        &["history", "orders", "--limit", "0", redis[0], redis[1]],
+        // A cursor of two other channels.
+        &["history", "orders", "--from", "1~", redis[0], redis[1]],
+        &["channels"],
+        &["channels", "--gateway", "http://127.0.0.1:1"],
+        &["channels", "orders.x*", redis[0], redis[1]],
+        &["completions", "tcsh"],
+        &["man", "publishing"],
+        &["histroy", "orders"],
     ];
     let mut told = String::new();
     for arguments in cases {
@@ -110,19 +125,20 @@ fn assert_away(ran: &Ran, what: &str) {
 #[test]
 fn a_server_that_is_away_is_exit_4_within_five_seconds() {
     let hole = BlackHole::new();
-    let nobody = format!("127.0.0.1:{}", free_port());
     let commands: &[&[&str]] = &[
         &["publish", "orders", "x"],
         &["publish", "orders", "x", "--id", "1"],
         &["publish", "orders", "--ndjson"],
         &["tail", "orders"],
+        &["history", "orders"],
+        &["channels"],
         &["install-function"],
     ];
     std::thread::scope(|scope| {
-        for address in [hole.address(), nobody] {
+        for address in [hole.address(), NOBODY.to_owned()] {
             for command in commands {
                 for link in ["redis", "gateway"] {
-                    if (command[0], link) == ("install-function", "gateway") {
+                    if ["install-function", "channels"].contains(&command[0]) && link == "gateway" {
                         continue;
                     }
                     let scheme = if link == "redis" { "redis" } else { "http" };
@@ -145,6 +161,8 @@ fn a_server_that_is_not_redis_is_called_so() {
         &["publish", "orders", "x"],
         &["publish", "orders", "x", "--id", "1"],
         &["tail", "orders"],
+        &["history", "orders"],
+        &["channels"],
         &["install-function"],
     ];
     for command in commands {
@@ -181,7 +199,7 @@ fn an_event_whose_reply_is_lost_is_not_sent_twice() {
     let told = ran.stderr.replace(&hole.address(), "ADDRESS");
     insta::assert_snapshot!(told, @r#"
     error: the gateway at ADDRESS took the event but its reply was lost (no answer within 300ms): it may or may not be published
-    hint: give each event an id (--id, or "id" in NDJSON): a repeat is then safe and is done for you
+    hint: give each event an id (--id, or "event_id" in NDJSON): a repeat is then safe and is done for you
     "#);
 }
 
@@ -202,4 +220,44 @@ fn a_wrong_password_is_named_and_never_shown() {
         );
         assert!(!ran.stderr.contains("wr0ng"), "{}", ran.stderr);
     }
+}
+
+/// With --json a failure is one object on standard error, and the exit code is what it is without.
+#[test]
+fn with_json_failures_are_objects() {
+    let gateway = Responder::new(vec![reply(
+        "403 Forbidden",
+        "application/problem+json",
+        "{\"code\":\"insufficient_scope\",\"detail\":\"not this channel\"}",
+    )]);
+    let redis = format!("redis://{NOBODY}");
+    let url = gateway.url.clone();
+    let cases: &[(i32, &[&str])] = &[
+        (1, &["publish", "orders", "x", "--gateway", &url]),
+        (4, &["history", "orders", "--redis", &redis]),
+        (4, &["channels", "--redis", &redis]),
+        (4, &["install-function", "--redis", &redis]),
+        (2, &["history", "orders"]),
+        (2, &["tail", "orders", "--since", "yesterday"]),
+        (2, &["publish"]),
+        (2, &["histroy"]),
+    ];
+    let mut told = String::new();
+    for (code, arguments) in cases {
+        let ran = run(sluice(&[*arguments, &["--json"]].concat()));
+        assert_eq!((ran.code, ran.stdout.as_str()), (*code, ""), "{ran:?}");
+        let object: serde_json::Value = serde_json::from_str(&ran.stderr).expect("one object");
+        assert!(object["error"]["code"].is_string(), "{object}");
+        told += &ran.stderr;
+    }
+    insta::assert_snapshot!(
+        "failures_in_json",
+        told.replace(&url["http://".len()..], "ADDRESS")
+    );
+
+    // What comes after `--` is data.
+    let ran = run(sluice(&[
+        "publish", "orders", "--redis", &redis, "--", "--json",
+    ]));
+    assert!(ran.stderr.starts_with("error: "), "{}", ran.stderr);
 }

@@ -1,5 +1,7 @@
 //! Where the events of `sluice tail` and `sluice history` begin, as written.
 
+use std::num::NonZeroU64;
+
 use clap::Args;
 
 use crate::args::start::Since;
@@ -19,4 +21,10 @@ pub struct StartLine {
     /// Begin with this many of the latest events of each channel
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(..=i64::from(LAST_MOST)))]
     pub last: Option<u32>,
+}
+
+/// The value of `--count` and `--limit`.
+pub fn count(text: &str) -> Result<NonZeroU64, String> {
+    text.parse()
+        .map_err(|_| "give a whole number from 1 on".into())
 }

@@ -5,7 +5,7 @@ use std::num::NonZeroU64;
 use clap::Args;
 
 use super::link::LinkLine;
-use super::start::StartLine;
+use super::start::{StartLine, count};
 
 #[derive(Args)]
 pub struct TailLine {
@@ -15,7 +15,7 @@ pub struct TailLine {
     #[command(flatten)]
     pub start: StartLine,
     /// Stop after this many events
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = count)]
     pub count: Option<NonZeroU64>,
     /// Print {"cursor","channel","id","type","event_id","data"} per event instead of its data
     #[arg(long)]
