@@ -136,10 +136,12 @@ async fn page(address: &GatewayAddress, client: &Client, url: Url) -> Result<Pag
             .map_err(|error| gateway_link::unreachable(address, gateway_link::cause(&error)))?;
         match response.status() {
             StatusCode::OK => read_page(address, response).await,
-            status => Err(refused(
-                gateway_link::refusal(address, response).await,
-                status,
-            )),
+            // The route is there, but only to publish on.
+            StatusCode::METHOD_NOT_ALLOWED => Err(Failure::Failed {
+                what: format!("{address} is older than the history page"),
+                hint: Some("read Redis itself, with --redis".into()),
+            }),
+            _ => Err(gateway_link::refusal(address, response).await),
         }
     };
     timeout(address.timeout, asked)
@@ -152,25 +154,6 @@ async fn read_page(address: &GatewayAddress, response: Response) -> Result<Page,
         .await
         .map_err(|cause| gateway_link::unreachable(address, cause))?;
     serde_json::from_slice(&body).map_err(|error| unreadable(address, &error.to_string()))
-}
-
-/// A gateway that only publishes on this route is older than the history page.
-fn refused(failure: Failure, status: StatusCode) -> Failure {
-    match failure {
-        Failure::Refused {
-            code,
-            detail,
-            for_all,
-            ..
-        } if status == StatusCode::METHOD_NOT_ALLOWED => Failure::Refused {
-            status: Some(status.as_u16()),
-            code,
-            detail,
-            hint: Some("this gateway has no history page; read Redis itself, with --redis"),
-            for_all,
-        },
-        other => other,
-    }
 }
 
 fn unreadable(address: &GatewayAddress, what: &str) -> Failure {

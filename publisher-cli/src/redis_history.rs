@@ -2,7 +2,7 @@
 //! It writes nothing, so that a channel without a head stays without one.
 
 use sluice_wire::sse::EventView;
-use sluice_wire::{Channel, Cursor, Head, Position, StreamId};
+use sluice_wire::{Channel, Cursor, Event, Head, Position, StreamId};
 
 use crate::args::{RedisAddress, Start};
 use crate::failure::Failure;
@@ -55,19 +55,16 @@ pub async fn read(
             }
             return Ok(());
         };
-        let is_first_look = end.is_none();
-        let end = *end.get_or_insert(head);
-        let mut next = events.first().map(|event| event.prev);
-        if is_first_look && let Some(from) = at.place {
-            if next.unwrap_or(head.position) != from {
-                let reason = Place::At(from).why_broken(&head, next);
-                // The cursor proves nothing: all that is kept comes, from the oldest on.
-                at = At::OLDEST;
-                (_, events) = reader.page(&channel, at.after).await?;
-                next = events.first().map(|event| event.prev);
-                printer.reset(reason, Some(from), Some(next.unwrap_or(head.position)))?;
-            }
+        if end.is_none()
+            && let Some((from, reason)) = unproved(&at, &head, &events)
+        {
+            // The cursor proves nothing: all that is kept comes, from the oldest on.
+            at = At::OLDEST;
+            (_, events) = reader.page(&channel, at.after).await?;
+            let to = events.first().map_or(head.position, |event| event.prev);
+            printer.reset(reason, Some(from), Some(to))?;
         }
+        let end = *end.get_or_insert(head);
         let is_last_page = events.len() < PAGE_EVENTS;
         for event in events {
             if event.position.id() > end.position.id() {
@@ -94,6 +91,14 @@ pub async fn read(
             return finish(printer, &at, end, &head);
         }
     }
+}
+
+/// The place asked for, and why the chain does not lead on from it, when it does not.
+fn unproved(at: &At, head: &Head, events: &[Event]) -> Option<(Position, &'static str)> {
+    let next = events.first().map(|event| event.prev);
+    let from = at.place?;
+    let is_proved = next.unwrap_or(head.position) == from;
+    (!is_proved).then(|| (from, Place::At(from).why_broken(head, next)))
 }
 
 /// Tells it when the events do not lead to where the channel stood at the first look.

@@ -237,8 +237,8 @@ fn what_is_no_page_ends_it_with_words() {
     hint: is --gateway the address of a Sluice gateway?
     error: the gateway at ADDRESS answered with no page of a history: a page that says there is more, but not where
     hint: is --gateway the address of a Sluice gateway?
-    error: 405 method_not_allowed: words
-    hint: this gateway has no history page; read Redis itself, with --redis
+    error: the gateway at ADDRESS is older than the history page
+    hint: read Redis itself, with --redis
     error: 403 insufficient_scope: words
     hint: the token's claim `sluice` must allow this channel
     error: the gateway at ADDRESS is unreachable: 503 broker_unavailable: words
