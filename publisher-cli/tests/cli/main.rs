@@ -7,6 +7,7 @@ mod gateway;
 mod gateway_history;
 mod history;
 mod install;
+mod page;
 mod publish;
 mod support;
 mod tail;
