@@ -2,33 +2,42 @@
 //! Secrets are wrapped here, so that no later message can show them.
 
 mod demo;
+mod install_function;
 mod line;
+mod link;
+mod start;
 
-use std::ffi::OsString;
-use std::fmt;
+use std::ffi::{OsStr, OsString};
 use std::num::NonZeroU64;
-use std::time::Duration;
+use std::path::PathBuf;
 
-use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory, FromArgMatches};
-use redis::IntoConnectionInfo;
-use sluice_wire::{Channel, Cursor, Defaults, Keys};
+use clap_complete::Shell;
+use sluice_wire::{Channel, Cursor};
 
 use crate::failure::Failure;
 use crate::pace::Rate;
+use crate::pattern::Pattern;
 pub use demo::Demo;
-use line::{
-    CommandLine, InstallFunctionLine, Line, LinkLine, PublishLine, RedisLine, SettingsLine,
-    TailLine,
-};
+pub use install_function::InstallFunction;
+use install_function::install_function;
+use line::{ChannelsLine, CommandLine, HistoryLine, Line, PublishLine};
+pub use link::{GatewayAddress, Link, RedisAddress};
+use link::{link, needed_redis};
+use start::start;
+pub use start::{Since, Start};
 
 /// What to do, with everything needed to do it.
 #[derive(Debug)]
 pub enum Command {
     Publish(Publish),
     Tail(Tail),
+    History(History),
+    Channels(Channels),
     InstallFunction(InstallFunction),
     Demo(Demo),
+    Completions(Shell),
+    Man(Man),
 }
 
 /// `sluice publish`, resolved.
@@ -68,96 +77,41 @@ pub struct Tail {
     pub json: bool,
 }
 
-/// Where a tail begins.
-#[derive(Clone, Debug)]
-pub enum Start {
-    Live,
-    From { text: String, cursor: Cursor },
-    Since(Duration),
-    Last(u32),
-}
-
-/// `sluice install-function`, resolved.
+/// `sluice history`, resolved.
 #[derive(Debug)]
-pub enum InstallFunction {
-    PrintLibrary(Defaults),
-    PrintScript(Defaults),
-    Install {
-        address: RedisAddress,
-        defaults: Defaults,
-        /// Whether the command line asked for settings other than the built-in ones.
-        settings_given: bool,
-        replace: bool,
-    },
+pub struct History {
+    pub link: Link,
+    pub channel: Channel,
+    pub start: Start,
+    pub limit: Option<NonZeroU64>,
+    pub json: bool,
 }
 
-/// How Sluice is reached.
-#[derive(Clone, Debug)]
-pub enum Link {
-    Redis(RedisAddress),
-    Gateway(GatewayAddress),
+/// `sluice channels`, resolved.
+#[derive(Debug)]
+pub struct Channels {
+    pub address: RedisAddress,
+    pub pattern: Option<Pattern>,
+    pub json: bool,
 }
 
-/// A Redis server and the names Sluice uses in it.
-#[derive(Clone)]
-pub struct RedisAddress {
-    pub info: redis::ConnectionInfo,
-    pub keys: Keys,
-    pub timeout: Duration,
+/// `sluice man`, resolved.
+#[derive(Debug)]
+pub enum Man {
+    Print { command: Option<String> },
+    Write { dir: PathBuf },
 }
 
-/// A gateway and what to show it.
-#[derive(Clone, Debug)]
-pub struct GatewayAddress {
-    pub base: reqwest::Url,
-    pub token: Option<Secret>,
-    pub timeout: Duration,
+/// The whole command line as clap knows it, for the texts made of it.
+pub fn command_line() -> clap::Command {
+    Line::command()
 }
 
-/// A text that no message shows.
-#[derive(Clone)]
-pub struct Secret(String);
-
-impl Secret {
-    /// The text itself, for the wire only.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("[redacted]")
-    }
-}
-
-impl fmt::Debug for RedisAddress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{self} prefix {:?}", self.keys.prefix())
-    }
-}
-
-impl fmt::Display for RedisAddress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Redis at {}", self.info.addr())
-    }
-}
-
-impl fmt::Display for GatewayAddress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let host = self.base.host_str().unwrap_or_default();
-        let port = self.base.port_or_known_default().unwrap_or_default();
-        write!(f, "the gateway at {host}:{port}")
-    }
-}
-
-impl fmt::Display for Link {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Link::Redis(address) => address.fmt(f),
-            Link::Gateway(address) => address.fmt(f),
-        }
-    }
+/// Whether the line asks for JSON. Read from the words, so that a line that cannot be understood is answered in it too.
+pub fn asks_json(line: &[OsString]) -> bool {
+    line.iter()
+        .take_while(|word| *word != OsStr::new("--"))
+        .any(|word| word == OsStr::new("--json"))
 }
 
 /// Why there is no command to run.
@@ -189,14 +143,23 @@ fn resolve(line: Line, matches: &ArgMatches) -> Result<Command, Failure> {
             json: line.json,
         }),
         CommandLine::Tail(line) => Command::Tail(Tail {
-            start: start(&line)?,
+            start: start(line.start)?,
             link: link(&line.link, matches)?,
             channels: channels(line.channels)?,
             count: line.count,
             json: line.json,
         }),
+        CommandLine::History(line) => Command::History(history(line, matches)?),
+        CommandLine::Channels(line) => Command::Channels(channels_listed(line)?),
         CommandLine::InstallFunction(line) => Command::InstallFunction(install_function(&line)?),
         CommandLine::Demo(line) => Command::Demo(demo::resolve(&line, matches)?),
+        CommandLine::Completions(line) => Command::Completions(line.shell),
+        CommandLine::Man(line) => Command::Man(match line.dir {
+            Some(dir) => Man::Write { dir },
+            None => Man::Print {
+                command: line.command,
+            },
+        }),
     })
 }
 
@@ -261,163 +224,39 @@ fn channels(names: Vec<String>) -> Result<Vec<Channel>, Failure> {
     Ok(channels)
 }
 
-fn start(line: &TailLine) -> Result<Start, Failure> {
-    if let Some(text) = &line.from {
-        let cursor = Cursor::parse(text).map_err(|error| {
-            Failure::usage(
-                format!("--from: {error}"),
-                "a position as `sluice publish` prints it, or the id of an event as the gateway sent it",
-            )
-        })?;
-        return Ok(Start::From {
-            text: text.clone(),
-            cursor,
-        });
-    }
-    Ok(match (line.since, line.last) {
-        (Some(age), _) => Start::Since(age),
-        (None, Some(count)) => Start::Last(count),
-        (None, None) => Start::Live,
-    })
-}
-
-fn install_function(line: &InstallFunctionLine) -> Result<InstallFunction, Failure> {
-    let (defaults, settings_given) = defaults(&line.settings)?;
-    if line.eval {
-        return Ok(InstallFunction::PrintScript(defaults));
-    }
-    if line.print {
-        return Ok(InstallFunction::PrintLibrary(defaults));
-    }
-    let url = line.redis.redis.as_deref().ok_or_else(|| {
-        Failure::usage(
-            "no Redis to install the function in",
-            "pass --redis URL or set SLUICE_REDIS_URL",
-        )
-    })?;
-    Ok(InstallFunction::Install {
-        address: redis_address(url, &line.redis)?,
-        defaults,
-        settings_given,
-        replace: line.replace,
-    })
-}
-
-/// The settings asked for over the built-in ones, and whether any was asked for.
-fn defaults(line: &SettingsLine) -> Result<(Defaults, bool), Failure> {
-    let built_in = Defaults::default();
-    let event_bytes = match line.event_bytes {
-        Some(size) => usize::try_from(size.as_u64()).map_err(|_| {
-            Failure::usage(
-                format!("--event-bytes {size} is too large"),
-                "give a size such as 64KiB",
-            )
-        })?,
-        None => built_in.event_bytes,
-    };
-    let given = line.sharded
-        || line.maxlen.is_some()
-        || line.event_bytes.is_some()
-        || [line.ttl, line.head_ttl, line.idem_ttl]
-            .iter()
-            .any(Option::is_some);
-    let defaults = Defaults {
-        maxlen: line.maxlen.unwrap_or(built_in.maxlen),
-        ttl: line.ttl.unwrap_or(built_in.ttl),
-        head_ttl: line.head_ttl.unwrap_or(built_in.head_ttl),
-        idem_ttl: line.idem_ttl.unwrap_or(built_in.idem_ttl),
-        event_bytes,
-        sharded: line.sharded,
-    };
-    Ok((defaults, given))
-}
-
-/// Redis or the gateway: a flag beats an environment variable, and two of a kind are one too many.
-fn link(line: &LinkLine, matches: &ArgMatches) -> Result<Link, Failure> {
-    let flag = |name| matches.value_source(name) == Some(ValueSource::CommandLine);
-    let given = |url: &Option<String>| url.clone().filter(|url| !url.is_empty());
-    let chosen = match (given(&line.redis.redis), given(&line.gateway)) {
-        (Some(redis), Some(gateway)) => match (flag("redis"), flag("gateway")) {
-            (true, false) => (Some(redis), None),
-            (false, true) => (None, Some(gateway)),
-            (true, true) | (false, false) => {
-                return Err(Failure::usage(
-                    "both Redis and a gateway given",
-                    "pass one of --redis and --gateway; a flag beats SLUICE_REDIS_URL and SLUICE_GATEWAY_URL",
-                ));
-            }
-        },
-        one => one,
-    };
-    match chosen {
-        (Some(url), _) => Ok(Link::Redis(redis_address(&url, &line.redis)?)),
-        (None, Some(url)) => Ok(Link::Gateway(gateway_address(&url, line)?)),
-        (None, None) => Err(Failure::usage(
-            "neither Redis nor a gateway given",
-            "pass --redis URL or --gateway URL, or set SLUICE_REDIS_URL or SLUICE_GATEWAY_URL",
-        )),
-    }
-}
-
-/// The URL itself is never shown: it may hold a password.
-fn redis_address(url: &str, line: &RedisLine) -> Result<RedisAddress, Failure> {
-    const FORM: &str = "one server, as redis://[user:password@]host[:port][/db]";
-    let bad = |why: &str| Failure::usage(format!("not a Redis URL: {why}"), FORM);
-    if url.contains(',') {
-        return Err(bad("it names several servers"));
-    }
-    if url.starts_with("rediss:") {
-        return Err(bad("this build of sluice has no TLS"));
-    }
-    if !["redis://", "redis+unix://", "unix://"]
-        .iter()
-        .any(|scheme| url.starts_with(scheme))
-    {
-        return Err(bad("it does not begin with redis://"));
-    }
-    let info = url
-        .into_connection_info()
-        .map_err(|error| bad(error.detail().unwrap_or(error.category())))?;
-    // RESP3: messages of subscriptions and replies share one connection.
-    let settings = info
-        .redis_settings()
-        .clone()
-        .set_protocol(redis::ProtocolVersion::RESP3);
-    Ok(RedisAddress {
-        info: info.set_redis_settings(settings),
-        keys: line.prefix.clone(),
-        timeout: line.timeout,
-    })
-}
-
-fn gateway_address(url: &str, line: &LinkLine) -> Result<GatewayAddress, Failure> {
-    const FORM: &str = "the gateway's public address, such as http://127.0.0.1:8080";
-    let bad = |why: &str| Failure::usage(format!("not a gateway URL: {why}"), FORM);
-    let base = reqwest::Url::parse(url).map_err(|error| bad(&error.to_string()))?;
-    match base.scheme() {
-        "http" => {}
-        "https" => return Err(bad("this build of sluice has no TLS")),
-        other => return Err(bad(&format!("`{other}` is no scheme it speaks"))),
-    }
-    if base.query().is_some() || base.fragment().is_some() {
-        return Err(bad("it has a query or a fragment"));
-    }
-    let token = line
-        .token
-        .clone()
-        .filter(|token| !token.is_empty())
-        .map(Secret);
-    if let Some(token) = &token
-        && !token.expose().bytes().all(|byte| byte.is_ascii_graphic())
+fn history(line: HistoryLine, matches: &ArgMatches) -> Result<History, Failure> {
+    let name = line.channel;
+    let channel = Channel::parse(&name).map_err(|error| bad_channel(&name, &error.to_string()))?;
+    let start = start(line.start)?;
+    if let Start::From {
+        cursor: Cursor::Many(places),
+        ..
+    } = &start
+        && places.get(&channel).is_none()
     {
         return Err(Failure::usage(
-            "the token has characters that no token has",
-            "pass it as issued, without spaces or line ends",
+            format!("the cursor of --from has no place for {channel}"),
+            "give a position of this channel, or a cursor that it has a part in",
         ));
     }
-    Ok(GatewayAddress {
-        base,
-        token,
-        timeout: line.redis.timeout,
+    Ok(History {
+        link: link(&line.link, matches)?,
+        channel,
+        start,
+        limit: line.limit,
+        json: line.json,
+    })
+}
+
+fn channels_listed(line: ChannelsLine) -> Result<Channels, Failure> {
+    const HINT: &str =
+        "pass --redis URL or set SLUICE_REDIS_URL: nodes report who listens in Redis";
+    if line.gateway.is_some() {
+        return Err(Failure::usage("`channels` does not ask a gateway", HINT));
+    }
+    Ok(Channels {
+        address: needed_redis(&line.redis, "no Redis to find the channels in", HINT)?,
+        pattern: line.pattern,
+        json: line.json,
     })
 }

@@ -19,8 +19,8 @@ use tokio::time::{Duration, sleep};
 use crate::args::{Demo, Link};
 use crate::backoff::Backoff;
 use crate::failure::{Failure, printable};
+use crate::history;
 use crate::publish::Publisher;
-use crate::tail;
 use contract::{Envelope, Likes, Price};
 
 /// The wait before what was away is tried again: the first, and the longest.
@@ -62,7 +62,7 @@ async fn last<T: DeserializeOwned>(
 ) -> Result<Option<(T, Option<String>)>, Failure> {
     let mut backoff = Backoff::new(RETRY_FIRST, RETRY_MOST);
     let line = loop {
-        match tail::last_event(link.clone(), contract::channel(channel)?).await {
+        match history::last_event(link.clone(), contract::channel(channel)?).await {
             Err(failure) if failure.is_unreachable() => away(&failure),
             settled => break settled?,
         }

@@ -4,6 +4,10 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
+use serde::Serialize;
+
+use crate::notice::tell;
+
 /// Why a command, or one event of a batch, did not succeed.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Failure {
@@ -11,8 +15,10 @@ pub enum Failure {
     #[error("{what}")]
     Usage { what: String, hint: String },
     /// Redis or the gateway understood and said no, with a stable code. Exit 1.
-    #[error("{code}: {detail}")]
+    #[error("{}{code}: {detail}", status.map_or_else(String::new, |status| format!("{status} ")))]
     Refused {
+        /// Of HTTP, where it was HTTP.
+        status: Option<u16>,
         code: String,
         detail: String,
         hint: Option<&'static str>,
@@ -86,7 +92,7 @@ impl Failure {
             Failure::Refused { hint, .. } => *hint,
             Failure::Failed { hint, .. } => hint.as_deref(),
             Failure::OutcomeUnknown { .. } => Some(
-                "give each event an id (--id, or \"id\" in NDJSON): a repeat is then safe and is done for you",
+                "give each event an id (--id, or \"event_id\" in NDJSON): a repeat is then safe and is done for you",
             ),
             Failure::SomeFailed { .. } | Failure::Interrupted => None,
         }
@@ -103,16 +109,33 @@ impl Failure {
         }
     }
 
-    /// Writes `error:` and `hint:` lines to stderr and gives the exit code.
-    pub fn report(&self) -> ExitCode {
+    /// The stable word for it in JSON; a refusal has the server's own.
+    pub fn code(&self) -> &str {
+        match self {
+            Failure::Usage { .. } => "usage",
+            Failure::Refused { code, .. } => code,
+            Failure::Failed { .. } => "failed",
+            Failure::SomeFailed { .. } => "some_failed",
+            Failure::Unreachable { .. } => "unreachable",
+            Failure::OutcomeUnknown { .. } => "outcome_unknown",
+            Failure::Interrupted => "interrupted",
+        }
+    }
+
+    /// Tells it on standard error and gives the exit code.
+    pub fn report(&self, json: bool) -> ExitCode {
         if !matches!(self, Failure::Interrupted) {
-            eprintln!("{}", self.lines(""));
+            tell(&self.told(None, json));
         }
         ExitCode::from(self.exit_code())
     }
 
-    /// The `error:` line and, where there is one, the `hint:` line; `at` says where, such as `line 3: `.
-    pub fn lines(&self, at: &str) -> String {
+    /// The `error:` line and, where there is one, the `hint:` line; or one object. `line` is that of the input.
+    pub fn told(&self, line: Option<u64>, json: bool) -> String {
+        if json {
+            return self.object(line);
+        }
+        let at = line.map_or_else(String::new, |line| format!("line {line}: "));
         let mut lines = format!("error: {at}{}", printable(&self.to_string()));
         if let Some(hint) = self.hint() {
             lines.push_str("\nhint: ");
@@ -120,6 +143,46 @@ impl Failure {
         }
         lines
     }
+
+    fn object(&self, line: Option<u64>) -> String {
+        let (status, detail) = match self {
+            Failure::Refused { status, detail, .. } => (*status, detail.clone()),
+            Failure::Usage { .. }
+            | Failure::Failed { .. }
+            | Failure::SomeFailed { .. }
+            | Failure::Unreachable { .. }
+            | Failure::OutcomeUnknown { .. }
+            | Failure::Interrupted => (None, self.to_string()),
+        };
+        let object = ErrorLine {
+            line,
+            error: ErrorObject {
+                code: self.code(),
+                status,
+                detail,
+                hint: self.hint(),
+            },
+        };
+        serde_json::to_string(&object).unwrap_or_default()
+    }
+}
+
+/// A failure on a line of its own, as the gateway's answer to a batch has it.
+#[derive(Serialize)]
+struct ErrorLine<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line: Option<u64>,
+    error: ErrorObject<'a>,
+}
+
+#[derive(Serialize)]
+struct ErrorObject<'a> {
+    code: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<u16>,
+    detail: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hint: Option<&'a str>,
 }
 
 /// The words for a server that did not answer in time.

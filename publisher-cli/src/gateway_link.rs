@@ -88,7 +88,8 @@ pub async fn refusal(address: &GatewayAddress, response: Response) -> Failure {
         return unreachable(address, format!("{} {code}: {detail}", status.as_u16()));
     }
     Failure::Refused {
-        code: format!("{} {code}", status.as_u16()),
+        status: Some(status.as_u16()),
+        code,
         detail,
         hint: hint(status),
         for_all: status == StatusCode::UNAUTHORIZED,
@@ -119,11 +120,16 @@ pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 }
 
 /// A reply's body, if it is no larger than [`REPLY_BYTES`] and arrives whole.
-pub async fn body(mut response: Response) -> Result<Vec<u8>, String> {
+pub async fn body(response: Response) -> Result<Vec<u8>, String> {
+    body_within(response, REPLY_BYTES).await
+}
+
+/// The same with another bound.
+pub async fn body_within(mut response: Response, most: usize) -> Result<Vec<u8>, String> {
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(|error| cause(&error))? {
-        if body.len() + chunk.len() > REPLY_BYTES {
-            return Err(format!("a reply of more than {REPLY_BYTES} bytes"));
+        if body.len() + chunk.len() > most {
+            return Err(format!("a reply of more than {most} bytes"));
         }
         body.extend_from_slice(&chunk);
     }

@@ -1,6 +1,5 @@
 //! Following channels through the gateway's event stream: reads blocks, comes back with the last id when it ends.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use reqwest::{Client, Response, StatusCode, header};
@@ -12,8 +11,9 @@ use crate::args::{GatewayAddress, Start};
 use crate::backoff::Backoff;
 use crate::failure::Failure;
 use crate::gateway_link;
+use crate::notice::{Notice, Reset};
 use crate::sse::{Block, Parser};
-use crate::tail::{Next, Printer};
+use crate::tail::{Next, Printer, ndjson_line};
 
 /// A stream that is silent for so long is taken for dead: several of the gateway's heartbeats (15 s by default).
 const SILENCE: Duration = Duration::from_secs(60);
@@ -45,7 +45,16 @@ pub async fn follow(
     json: bool,
     printer: Printer,
 ) -> Result<(), Failure> {
-    let mut follower = Follower::new(address, channels, start, json, printer)?;
+    let mut follower = Follower {
+        client: gateway_link::client(&address)?,
+        address,
+        channels,
+        start,
+        json,
+        last_event_id: String::new(),
+        backoff: Backoff::new(RETRY_FIRST, RETRY_MOST),
+        printer,
+    };
     let mut response = follower.connect().await?;
     loop {
         let (next, why) = follower.read(response).await?;
@@ -56,84 +65,7 @@ pub async fn follow(
     }
 }
 
-/// The last kept event of `channel` as an envelope; `None` where there is none.
-///
-/// # Errors
-/// The gateway cannot be reached, or refuses, or cannot say in time.
-pub async fn last_event(
-    address: GatewayAddress,
-    channel: Channel,
-) -> Result<Option<Vec<u8>>, Failure> {
-    // The stream is read right here: nothing is printed.
-    let printer = Printer::to_queue(tokio::sync::mpsc::channel(1).0);
-    let start = Start::Last(1);
-    let follower = Follower::new(address, vec![channel], start, true, printer)?;
-    let response = follower.connect().await?;
-    let address = &follower.address;
-    let mut opened = false;
-    let first = first_event(address, response, &mut opened);
-    match timeout(address.timeout, first).await {
-        Ok(first) => first,
-        // Its place is known, but what was there has expired.
-        Err(_) if opened => Ok(None),
-        Err(_) => Err(gateway_link::no_answer(address)),
-    }
-}
-
-/// The first event of a stream; `None` when the channel begins live. `opened` tells that its place was known.
-async fn first_event(
-    address: &GatewayAddress,
-    mut response: Response,
-    opened: &mut bool,
-) -> Result<Option<Vec<u8>>, Failure> {
-    let (mut parser, mut blocks) = (Parser::default(), Vec::new());
-    loop {
-        let broken = |cause: String| gateway_link::unreachable(address, cause);
-        let chunk = match response.chunk().await {
-            Ok(Some(chunk)) => chunk,
-            Ok(None) => return Err(broken("it ended the stream".into())),
-            Err(error) => return Err(broken(gateway_link::cause(&error))),
-        };
-        parser
-            .feed(&chunk, &mut blocks)
-            .map_err(|error| broken(error.to_string()))?;
-        for block in blocks.drain(..) {
-            match block.event_type.as_str() {
-                "sluice.open" => {
-                    let open = serde_json::from_str::<Open>(&block.data).unwrap_or_default();
-                    if open.channels.values().all(|status| status == "live") {
-                        return Ok(None);
-                    }
-                    *opened = open.channels.values().all(|status| status != "waiting");
-                }
-                "sluice.close" => return Err(broken(format!("close: {}", block.data))),
-                "sluice.reset" => {}
-                _ => return Ok(Some(block.data.into_bytes())),
-            }
-        }
-    }
-}
-
 impl Follower {
-    fn new(
-        address: GatewayAddress,
-        channels: Vec<Channel>,
-        start: Start,
-        json: bool,
-        printer: Printer,
-    ) -> Result<Follower, Failure> {
-        Ok(Follower {
-            client: gateway_link::client(&address)?,
-            address,
-            channels,
-            start,
-            json,
-            last_event_id: String::new(),
-            backoff: Backoff::new(RETRY_FIRST, RETRY_MOST),
-            printer,
-        })
-    }
-
     async fn connect(&self) -> Result<Response, Failure> {
         let sent = timeout(self.address.timeout, self.request().send()).await;
         let response = match sent {
@@ -191,16 +123,13 @@ impl Follower {
             }
             match &self.start {
                 _ if !self.last_event_id.is_empty() => {}
-                Start::Since(age) => {
-                    query.append_pair(
-                        "since",
-                        &format!("PT{}S", age.as_secs() + u64::from(age.subsec_nanos() > 0)),
-                    );
+                Start::Since(since) => {
+                    query.append_pair("since", &since.parameter());
                 }
                 Start::Last(count) => {
                     query.append_pair("last", &count.to_string());
                 }
-                Start::Live | Start::From { .. } => {}
+                Start::Default | Start::From { .. } => {}
             }
         }
         let request = self
@@ -212,7 +141,7 @@ impl Follower {
                 request.header("Last-Event-ID", &self.last_event_id)
             }
             Start::From { text, .. } => request.header("Last-Event-ID", text),
-            Start::Live | Start::Since(_) | Start::Last(_) => request,
+            Start::Default | Start::Since(_) | Start::Last(_) => request,
         }
     }
 
@@ -223,8 +152,8 @@ impl Follower {
             let shown = humantime::format_duration(Duration::from_millis(
                 u64::try_from(wait.as_millis()).unwrap_or(0),
             ));
-            self.printer
-                .notice(&format!("note: {why}; coming back in {shown}"))?;
+            let back = Notice::Note(format!("{why}; coming back in {shown}"));
+            self.printer.notice(&back)?;
             sleep(wait).await;
             match self.connect().await {
                 Err(failure) if failure.is_unreachable() => why = failure.to_string(),
@@ -276,12 +205,23 @@ impl Follower {
     fn block(&mut self, block: &Block) -> Result<Next, Failure> {
         match block.event_type.as_str() {
             "sluice.open" => {}
-            "sluice.reset" => self.printer.notice(&reset(&block.data))?,
+            "sluice.reset" => {
+                // Whatever else the gateway says of it is shown as it came.
+                let notice = serde_json::from_str::<Reset>(&block.data).map_or_else(
+                    |_| Notice::Note(format!("reset: {}", block.data)),
+                    Notice::Reset,
+                );
+                self.printer.notice(&notice)?;
+            }
             "sluice.close" => {
                 let reason = serde_json::from_str::<Close>(&block.data)
                     .map(|close| close.reason)
                     .unwrap_or_default();
-                self.printer.notice(&format!("close: {reason}"))?;
+                self.printer.notice(&Notice::Close { reason })?;
+            }
+            _ if self.json && block.data.starts_with('{') => {
+                let line = ndjson_line(&block.id, block.data.as_bytes());
+                return self.printer.event(&line);
             }
             _ => return self.printer.event(block.data.as_bytes()),
         }
@@ -289,34 +229,7 @@ impl Follower {
     }
 }
 
-#[derive(Default, Deserialize)]
-struct Open {
-    channels: HashMap<String, String>,
-}
-
 #[derive(Deserialize)]
 struct Close {
     reason: String,
-}
-
-#[derive(Deserialize)]
-struct Reset {
-    channel: String,
-    reason: String,
-    from: Option<String>,
-    to: Option<String>,
-}
-
-/// The notice of a reset; whatever else the gateway says of it is shown as it came.
-fn reset(data: &str) -> String {
-    let Ok(reset) = serde_json::from_str::<Reset>(data) else {
-        return format!("reset: {data}");
-    };
-    let place = |place: Option<String>| place.unwrap_or_else(|| "nowhere".into());
-    crate::tail::reset_notice(
-        &reset.channel,
-        &reset.reason,
-        &place(reset.from),
-        &place(reset.to),
-    )
 }

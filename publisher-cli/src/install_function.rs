@@ -1,6 +1,7 @@
 //! `sluice install-function`: puts the publish function into Redis, or prints its text.
 
 use redis::AsyncConnectionConfig;
+use serde::Serialize;
 use sluice_wire::publish::{self, LIBRARY_VERSION};
 use tokio::time::{Instant, timeout_at};
 
@@ -27,6 +28,7 @@ pub async fn run(job: InstallFunction) -> Result<(), Failure> {
             defaults,
             settings_given,
             replace,
+            json,
         } => {
             let library = publish::library(&defaults);
             let deadline = Instant::now() + address.timeout;
@@ -34,10 +36,55 @@ pub async fn run(job: InstallFunction) -> Result<(), Failure> {
             let done = timeout_at(deadline, installing)
                 .await
                 .map_err(|_| redis_link::no_answer(&address))??;
-            output.line(done.as_bytes())?;
+            output.line(done.told(&address, json).as_bytes())?;
         }
     }
     output.flush()
+}
+
+/// What was done about the function.
+#[derive(Serialize)]
+struct Done {
+    action: Action,
+    /// The version that is there now.
+    version: i64,
+    /// The version that was there before.
+    found: Option<i64>,
+}
+
+#[derive(Clone, Copy, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Action {
+    Installed,
+    Replaced,
+    Kept,
+}
+
+impl Done {
+    fn told(&self, address: &RedisAddress, json: bool) -> String {
+        if json {
+            return serde_json::to_string(self).unwrap_or_default();
+        }
+        let (version, found) = (self.version, self.found.unwrap_or_default());
+        match self.action {
+            Action::Installed => {
+                format!("installed version {version} of the function in {address}")
+            }
+            Action::Replaced => format!(
+                "replaced version {found} of the function by version {version} in {address}"
+            ),
+            Action::Kept => {
+                let newer = if version > i64::from(LIBRARY_VERSION) {
+                    format!(", newer than this sluice's {LIBRARY_VERSION}")
+                } else {
+                    String::new()
+                };
+                format!(
+                    "version {version} of the function is in {address} already{newer}: left alone"
+                )
+            }
+        }
+    }
 }
 
 async fn install(
@@ -46,7 +93,7 @@ async fn install(
     settings_given: bool,
     replace: bool,
     deadline: Instant,
-) -> Result<String, Failure> {
+) -> Result<Done, Failure> {
     let mut connection =
         redis_link::connect(address, AsyncConnectionConfig::new(), deadline).await?;
     let found = redis_link::function_version(&mut connection)
@@ -62,15 +109,17 @@ async fn install(
         .query_async(&mut connection)
         .await
         .map_err(|error| refused(address, &error))?;
-    Ok(match found {
-        Some(old) => format!(
-            "replaced version {old} of the function by version {LIBRARY_VERSION} in {address}"
-        ),
-        None => format!("installed version {LIBRARY_VERSION} of the function in {address}"),
+    Ok(Done {
+        action: match found {
+            Some(_) => Action::Replaced,
+            None => Action::Installed,
+        },
+        version: i64::from(LIBRARY_VERSION),
+        found,
     })
 }
 
-fn left_alone(address: &RedisAddress, found: i64, settings_given: bool) -> Result<String, Failure> {
+fn left_alone(address: &RedisAddress, found: i64, settings_given: bool) -> Result<Done, Failure> {
     if settings_given {
         return Err(Failure::Failed {
             what: format!(
@@ -79,14 +128,11 @@ fn left_alone(address: &RedisAddress, found: i64, settings_given: bool) -> Resul
             hint: Some("add --replace to load it with the settings given".into()),
         });
     }
-    let newer = if found > i64::from(LIBRARY_VERSION) {
-        format!(", newer than this sluice's {LIBRARY_VERSION}")
-    } else {
-        String::new()
-    };
-    Ok(format!(
-        "version {found} of the function is in {address} already{newer}: left alone"
-    ))
+    Ok(Done {
+        action: Action::Kept,
+        version: found,
+        found: Some(found),
+    })
 }
 
 fn refused(address: &RedisAddress, error: &redis::RedisError) -> Failure {

@@ -4,9 +4,10 @@
 use std::io::{BufRead, Read};
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
-use sluice_wire::Channel;
 use sluice_wire::event::{check_event_id, check_event_type};
+use sluice_wire::{Channel, Position};
 use tokio::sync::mpsc;
 
 use crate::publish::Outgoing;
@@ -15,7 +16,7 @@ use crate::publish::Outgoing;
 pub const INPUT_BYTES: usize = 2 * 1024 * 1024;
 
 /// What is said of a line that is something else.
-const NOT_AN_OBJECT: &str = r#"not a JSON object; each line must be one, such as {"channel":"orders","type":"t","id":"1","data":"text or JSON"}, where only "data" is always needed"#;
+const NOT_AN_OBJECT: &str = r#"not a JSON object; each line must be one, such as {"channel":"orders","type":"t","event_id":"1","data":"text or JSON"}, where only "data" is always needed"#;
 
 /// Lines read ahead of those published.
 const QUEUE_EVENTS: usize = 512;
@@ -107,16 +108,34 @@ fn skip_line(input: &mut impl BufRead) -> std::io::Result<()> {
     }
 }
 
+/// A line of the gateway's batch (`POST /v1/publish`), which a line of a history or of an NDJSON stream is too.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Object<'a> {
     channel: Option<String>,
-    #[serde(rename = "type", alias = "event")]
+    #[serde(rename = "type")]
     event_type: Option<String>,
-    #[serde(rename = "id")]
     event_id: Option<String>,
+    /// Where the event was that this is a copy of: of no account here.
+    #[serde(borrow)]
+    id: Option<&'a RawValue>,
+    /// As `id`.
+    #[serde(rename = "cursor")]
+    _cursor: Option<IgnoredAny>,
     #[serde(borrow)]
     data: &'a RawValue,
+}
+
+/// Refuses an `id` that is no position: whoever wrote it means the event's own.
+fn check_id(id: &RawValue) -> Result<(), String> {
+    let text: Option<String> = serde_json::from_str(id.get()).ok();
+    match text.map(|text| text.parse::<Position>()) {
+        Some(Ok(_)) => Ok(()),
+        Some(Err(_)) | None => Err(
+            "bad \"id\": the event's id is called `event_id`; `id` is a position, as a history has it, and is ignored"
+                .into(),
+        ),
+    }
 }
 
 fn parse(line: &[u8], defaults: &Defaults) -> Result<Outgoing, String> {
@@ -140,7 +159,10 @@ fn parse(line: &[u8], defaults: &Defaults) -> Result<Outgoing, String> {
         check_event_type(event_type).map_err(|error| format!("bad \"type\": {error}"))?;
     }
     if let Some(event_id) = &object.event_id {
-        check_event_id(event_id).map_err(|error| format!("bad \"id\": {error}"))?;
+        check_event_id(event_id).map_err(|error| format!("bad \"event_id\": {error}"))?;
+    }
+    if let Some(id) = object.id {
+        check_id(id)?;
     }
     Ok(Outgoing {
         line: None,
@@ -151,27 +173,14 @@ fn parse(line: &[u8], defaults: &Defaults) -> Result<Outgoing, String> {
     })
 }
 
-/// A JSON string gives its text; any other value is kept as written, without the space between its tokens:
-/// numbers of any size and the order of keys survive, which a parse into a tree would not grant.
+/// A JSON string gives its text; any other value is kept as its own bytes: numbers of any size, the order of keys and
+/// the space between tokens survive, which a parse into a tree would not grant.
 fn data_bytes(json: &str) -> Result<Vec<u8>, String> {
     if json.starts_with('"') {
         let text: String = serde_json::from_str(json).map_err(|error| json_error(&error))?;
         return Ok(text.into_bytes());
     }
-    let mut compact = Vec::with_capacity(json.len());
-    let (mut in_string, mut escaped) = (false, false);
-    for byte in json.bytes() {
-        if in_string {
-            in_string = escaped || byte != b'"';
-            escaped = !escaped && byte == b'\\';
-        } else if byte == b'"' {
-            in_string = true;
-        } else if byte.is_ascii_whitespace() {
-            continue;
-        }
-        compact.push(byte);
-    }
-    Ok(compact)
+    Ok(json.as_bytes().to_vec())
 }
 
 /// The parser counts lines within its text, which here is always line 1: only the column helps.
@@ -208,7 +217,7 @@ mod tests {
         assert_eq!(data("null"), "null");
         assert_eq!(
             data(r#"{ "z" : 123456789012345678901234567890 , "a" : [ 1.0 , "x \" y\\" , " " ] }"#),
-            r#"{"z":123456789012345678901234567890,"a":[1.0,"x \" y\\"," "]}"#
+            r#"{ "z" : 123456789012345678901234567890 , "a" : [ 1.0 , "x \" y\\" , " " ] }"#
         );
     }
 
@@ -252,6 +261,28 @@ mod tests {
             event_type: None,
         };
         parse(example.as_bytes(), &defaults)
+    }
+
+    /// A line of a history copies its event; its own id is no id of the copy.
+    #[test]
+    fn a_position_in_id_is_ignored_and_anything_else_there_is_refused() {
+        let input = br#"{"cursor":"1~x","channel":"a","id":"7-0.0000000a","type":null,"event_id":null,"data":"x"}
+{"id":null,"cursor":null,"event_id":"ev-1","data":1}
+{"id":"ev-1","data":1}
+{"id":7,"data":1}
+{"id":"","data":1}"#;
+        let lines = lines(input);
+        let first = lines[0].as_ref().unwrap();
+        assert_eq!((first.channel.as_str(), &first.event_id), ("a", &None));
+        assert_eq!(lines[1].as_ref().unwrap().event_id.as_deref(), Some("ev-1"));
+        for line in &lines[2..] {
+            let bad = line.as_ref().unwrap_err();
+            assert!(
+                bad.what.contains("the event's id is called `event_id`"),
+                "{}",
+                bad.what
+            );
+        }
     }
 
     #[test]

@@ -12,6 +12,7 @@ use crate::args::{Link, Publish, Source};
 use crate::failure::Failure;
 use crate::gateway_publish::GatewayPublisher;
 use crate::ndjson::{self, INPUT_BYTES, Line};
+use crate::notice::{Notice, tell};
 use crate::output::Output;
 use crate::pace::Pace;
 use crate::redis_publish::RedisPublisher;
@@ -231,9 +232,8 @@ impl Receipts {
 
     fn failed(&mut self, line: Option<u64>, failure: &Failure) {
         self.failed += 1;
-        let at = line.map_or_else(String::new, |line| format!("line {line}: "));
-        self.progress
-            .suspend(|| eprintln!("{}", failure.lines(&at)));
+        let told = failure.told(line, self.json);
+        self.progress.suspend(|| tell(&told));
     }
 
     /// Positions are handed on batch by batch, so that a reader learns of them while the input goes on.
@@ -246,12 +246,13 @@ impl Receipts {
             return unwritten;
         }
         self.progress.finish_and_clear();
-        eprintln!(
-            "note: stopped at line {}: {} events were published, {} failed before",
+        let how_far = format!(
+            "stopped at line {}: {} events were published, {} failed before",
             line.unwrap_or_default(),
             self.published,
             self.failed
         );
+        Notice::Note(how_far).tell(self.json);
         failure
     }
 

@@ -6,7 +6,7 @@ use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, ErrorKind, RedisError, RedisResult, ServerErrorKind};
 use sluice_wire::Refusal;
 use sluice_wire::publish::FUNCTION_VERSION;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::args::RedisAddress;
 use crate::failure::{Failure, no_answer_within};
@@ -33,6 +33,34 @@ pub async fn connect(
         Ok(Err(error)) => Err(failure(address, &error)),
         Err(_) => Err(no_answer(address)),
     }
+}
+
+/// Redis's answer, in time.
+///
+/// # Errors
+/// That it says no, or nothing within the address's timeout.
+pub async fn answer<T>(
+    address: &RedisAddress,
+    asked: impl Future<Output = RedisResult<T>>,
+) -> Result<T, Failure> {
+    match timeout(address.timeout, asked).await {
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(error)) => Err(failure(address, &error)),
+        Err(_) => Err(no_answer(address)),
+    }
+}
+
+/// The clock of Redis, in Unix milliseconds.
+///
+/// # Errors
+/// As [`answer`].
+pub async fn clock_ms(
+    address: &RedisAddress,
+    connection: &mut MultiplexedConnection,
+) -> Result<u64, Failure> {
+    let time = redis::cmd("TIME");
+    let (seconds, micros): (u64, u64) = answer(address, time.query_async(connection)).await?;
+    Ok(seconds.saturating_mul(1000) + micros / 1000)
 }
 
 /// The version of the installed function library; `None` where there is none.
@@ -82,6 +110,7 @@ pub fn failure(address: &RedisAddress, error: &RedisError) -> Failure {
     if let Some(refusal) = Refusal::from_redis_error(&text) {
         return Failure::Refused {
             code: refusal.code().to_owned(),
+            status: None,
             detail: refusal.to_string(),
             hint: None,
             for_all: false,

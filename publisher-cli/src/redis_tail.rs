@@ -1,7 +1,7 @@
 //! Following channels straight in Redis: subscribe, read the stream, and move only along the chain.
 //! What the chain does not prove is told as a reset. It writes nothing: a channel without a head stays without one.
 
-mod place;
+mod followed;
 mod session;
 
 use std::time::Duration;
@@ -10,16 +10,19 @@ use bytes::{Bytes, BytesMut};
 use redis::Msg;
 use sluice_wire::cursor::{write_bare, write_many};
 use sluice_wire::sse::{EventView, envelope_json};
-use sluice_wire::{Channel, Cursor, Event, Head, Message, event};
+use sluice_wire::{Channel, Cursor, Event, Head, Message, Position, event};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use crate::args::{RedisAddress, Start};
 use crate::backoff::Backoff;
 use crate::failure::Failure;
+use crate::notice::{Notice, Reset};
+use crate::place::Place;
 use crate::redis_link::{RETRY_FIRST, RETRY_MOST};
-use crate::tail::{Next, Printer, reset_notice};
-use place::{Followed, Link, Place};
-use session::{PAGE_EVENTS, Session};
+use crate::redis_read::{PAGE_EVENTS, Reader};
+use crate::tail::{Next, Printer, ndjson_line};
+use followed::{Followed, Link};
+use session::Session;
 
 /// How often heads are read: a lost last message leaves no hole to notice, and a dead connection no error.
 const AUDIT: Duration = Duration::from_secs(3);
@@ -58,7 +61,7 @@ pub async fn follow(
     if bare && channels.len() > 1 {
         return Err(Failure::usage(
             "--from gives the place of one channel, but there are several",
-            "tail them one by one, or give an id that `tail --json` printed for all of them",
+            "tail them one by one, or give a cursor that `tail --json` printed for all of them",
         ));
     }
     let mut follower = Follower {
@@ -74,32 +77,13 @@ pub async fn follow(
             Ok(()) => return Ok(()),
             // Redis was there before: it may be again.
             Err(failure) if failure.is_unreachable() && follower.start.is_none() => {
-                follower
-                    .printer
-                    .notice(&format!("note: {failure}; coming back"))?;
+                let back = Notice::Note(format!("{failure}; coming back"));
+                follower.printer.notice(&back)?;
             }
             Err(failure) => return Err(failure),
         }
         sleep(follower.backoff.next_wait()).await;
     }
-}
-
-/// The last kept event of `channel` as an envelope; `None` where there is none.
-///
-/// # Errors
-/// Redis cannot be reached, or refuses.
-pub async fn last_event(
-    address: &RedisAddress,
-    channel: &Channel,
-) -> Result<Option<Vec<u8>>, Failure> {
-    let mut session = Session::subscribe(address, std::iter::once(channel)).await?;
-    let Some(before) = session.before_last(channel, 1).await? else {
-        return Ok(None);
-    };
-    let (_, events) = session.page(channel, Place::At(before)).await?;
-    Ok(events
-        .last()
-        .map(|event| envelope_json(channel, &event.position.to_string(), &view(event))))
 }
 
 impl Follower {
@@ -108,9 +92,10 @@ impl Follower {
         let mut session = Session::subscribe(&self.address, channels(&self.followed)).await?;
         if let Some(start) = &self.start {
             // Heads first: what is published from here on is reached from there.
-            let heads = session.heads(channels(&self.followed)).await?;
+            let heads = session.reader.heads(channels(&self.followed)).await?;
             for (followed, head) in self.followed.iter_mut().zip(heads) {
-                followed.place = first_place(&mut session, &followed.channel, head, start).await?;
+                followed.place =
+                    first_place(&mut session.reader, &followed.channel, head, start).await?;
             }
         }
         self.start = None;
@@ -135,7 +120,7 @@ impl Follower {
 
     /// Reads all heads, and the stream where one is not where we are.
     async fn audit(&mut self, session: &mut Session) -> Result<Next, Failure> {
-        let heads = session.heads(channels(&self.followed)).await?;
+        let heads = session.reader.heads(channels(&self.followed)).await?;
         for (at, head) in heads.into_iter().enumerate() {
             let behind = Place::live(head) != self.followed[at].place;
             if behind && self.catch_up(session, at).await? == Next::Stop {
@@ -160,18 +145,18 @@ impl Follower {
                     event_id: None,
                     data: &data,
                 };
-                self.print(at, &event)
+                self.print(at, None, &event)
             }
             Ok(Message::Event(event)) => match self.followed[at].take_message(&event) {
-                Link::Next => self.print(at, &view(&event)),
+                Link::Next => self.print(at, Some(event.position), &view(&event)),
                 Link::Known => Ok(Next::More),
                 // A hole, or a straggler: the stream tells. After that the message is no news either way.
                 Link::Broken => self.catch_up(session, at).await,
             },
             Err(error) => {
                 let channel = &self.followed[at].channel;
-                self.printer
-                    .notice(&format!("note: {channel}: a message was dropped: {error}"))?;
+                let dropped = Notice::Note(format!("{channel}: a message was dropped: {error}"));
+                self.printer.notice(&dropped)?;
                 self.catch_up(session, at).await
             }
         }
@@ -181,7 +166,10 @@ impl Follower {
     async fn catch_up(&mut self, session: &mut Session, at: usize) -> Result<Next, Failure> {
         loop {
             let followed = &mut self.followed[at];
-            let (head, events) = session.page(&followed.channel, followed.place).await?;
+            let (head, events) = session
+                .reader
+                .page(&followed.channel, followed.place.id())
+                .await?;
             let Some(head) = head else {
                 if followed.place != Place::Unborn {
                     self.reset(at, Place::Unborn, "state_lost")?;
@@ -194,11 +182,11 @@ impl Follower {
             for event in &events {
                 let followed = &mut self.followed[at];
                 if followed.take_entry(event) != Link::Next {
-                    let reason = followed.why_broken(&head, Some(event.prev));
+                    let reason = followed.place.why_broken(&head, Some(event.prev));
                     self.reset(at, Place::At(head.position), reason)?;
                     return Ok(Next::More);
                 }
-                if self.print(at, &view(event))? == Next::Stop {
+                if self.print(at, Some(event.position), &view(event))? == Next::Stop {
                     return Ok(Next::Stop);
                 }
             }
@@ -207,19 +195,26 @@ impl Follower {
                 return Ok(Next::More);
             }
             if events.len() < PAGE_EVENTS {
-                let reason = followed.why_broken(&head, None);
+                let reason = followed.place.why_broken(&head, None);
                 self.reset(at, Place::At(head.position), reason)?;
                 return Ok(Next::More);
             }
         }
     }
 
-    fn print(&mut self, at: usize, event: &EventView<'_>) -> Result<Next, Failure> {
+    /// Prints an event; an ephemeral one has no position.
+    fn print(
+        &mut self,
+        at: usize,
+        position: Option<Position>,
+        event: &EventView<'_>,
+    ) -> Result<Next, Failure> {
         if !self.json {
             return self.printer.event(event.data);
         }
-        let line = envelope_json(&self.followed[at].channel, &self.cursor(), event);
-        self.printer.event(&line)
+        let id = position.map_or_else(String::new, |position| position.to_string());
+        let envelope = envelope_json(&self.followed[at].channel, &id, event);
+        self.printer.event(&ndjson_line(&self.cursor(), &envelope))
     }
 
     /// The cursor from which `--from` goes on with the same channels.
@@ -243,8 +238,12 @@ impl Follower {
     fn reset(&mut self, at: usize, to: Place, reason: &str) -> Result<(), Failure> {
         let followed = &mut self.followed[at];
         let from = followed.reset(to);
-        let channel = followed.channel.as_str();
-        let notice = reset_notice(channel, reason, &from.to_string(), &to.to_string());
+        let notice = Notice::Reset(Reset::new(
+            &followed.channel,
+            reason,
+            from.position(),
+            to.position(),
+        ));
         self.printer.notice(&notice)
     }
 }
@@ -255,13 +254,13 @@ fn channels(followed: &[Followed]) -> impl Iterator<Item = &Channel> {
 
 /// Where a channel begins, whose head is `head`.
 async fn first_place(
-    session: &mut Session,
+    reader: &mut Reader,
     channel: &Channel,
     head: Option<Head>,
     start: &Start,
 ) -> Result<Place, Failure> {
     let before = match start {
-        Start::Live => None,
+        Start::Default => None,
         Start::From {
             cursor: Cursor::Bare(position),
             ..
@@ -270,8 +269,11 @@ async fn first_place(
             cursor: Cursor::Many(places),
             ..
         } => places.get(channel),
-        Start::Since(age) => session.before_age(channel, *age).await?,
-        Start::Last(count) => session.before_last(channel, *count).await?,
+        Start::Since(since) => {
+            let before = reader.before_time(*since).await?;
+            reader.before_first(channel, before).await?
+        }
+        Start::Last(count) => reader.before_last(channel, *count).await?,
     };
     Ok(before.map_or(Place::live(head), Place::At))
 }

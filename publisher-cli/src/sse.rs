@@ -13,6 +13,8 @@ pub struct Block {
     pub event_type: String,
     /// Lines joined by LF.
     pub data: String,
+    /// The last event id when it was dispatched.
+    pub id: String,
 }
 
 /// A block or line beyond [`BLOCK_BYTES`].
@@ -115,7 +117,11 @@ impl Parser {
             self.last_event_id = id;
         }
         let event_type = std::mem::take(&mut self.event_type);
-        self.data.take().map(|data| Block { event_type, data })
+        self.data.take().map(|data| Block {
+            event_type,
+            data,
+            id: self.last_event_id.clone(),
+        })
     }
 }
 
@@ -138,15 +144,20 @@ mod tests {
 
     #[test]
     fn a_stream_reads_the_same_however_it_is_cut() {
-        let block = |event_type: &str, data: &str| Block {
+        let block = |id: &str, event_type: &str, data: &str| Block {
             event_type: event_type.into(),
             data: data.into(),
+            id: id.into(),
         };
         for step in 1..STREAM.len() {
             let (blocks, mut parser) = blocks(step);
             assert_eq!(
                 blocks,
-                [block("a", "x\ny"), block("", ""), block("", " z\nđ")],
+                [
+                    block("1", "a", "x\ny"),
+                    block("2", "", ""),
+                    block("2", "", " z\nđ")
+                ],
                 "chunks of {step}"
             );
             assert_eq!(parser.last_event_id(), "2");

@@ -6,7 +6,8 @@ use sluice_wire::Channel;
 use tokio::sync::mpsc;
 
 use crate::args::{Link, Start, Tail};
-use crate::failure::{Failure, printable};
+use crate::failure::Failure;
+use crate::notice::Notice;
 use crate::output::Output;
 use crate::{gateway_tail, redis_tail};
 
@@ -18,6 +19,7 @@ pub async fn run(job: Tail) -> Result<(), Failure> {
     let printer = Printer {
         sink: Sink::Output(Output::new()),
         left: job.count,
+        json: job.json,
     };
     follow(job.link, job.channels, job.start, job.json, printer).await
 }
@@ -41,21 +43,11 @@ pub async fn follow(
     }
 }
 
-/// The last kept event of a channel, as `tail --json` would print it; `None` where there is none.
-///
-/// # Errors
-/// The server cannot be reached, or refuses.
-pub async fn last_event(link: Link, channel: Channel) -> Result<Option<Vec<u8>>, Failure> {
-    match link {
-        Link::Redis(address) => redis_tail::last_event(&address, &channel).await,
-        Link::Gateway(address) => gateway_tail::last_event(address, channel).await,
-    }
-}
-
 /// Hands on events and knows when to stop.
 pub struct Printer {
     sink: Sink,
     left: Option<NonZeroU64>,
+    json: bool,
 }
 
 /// Where the lines of events go.
@@ -79,6 +71,7 @@ impl Printer {
         Printer {
             sink: Sink::Queue(queue),
             left: None,
+            json: false,
         }
     }
 
@@ -91,7 +84,9 @@ impl Printer {
             Sink::Output(output) => output.line(line)?,
             Sink::Queue(queue) => {
                 if let Err(mpsc::error::TrySendError::Full(_)) = queue.try_send(line.to_vec()) {
-                    self.notice("note: more events than can be taken in: one was dropped")?;
+                    self.notice(&Notice::Note(
+                        "more events than can be taken in: one was dropped".into(),
+                    ))?;
                 }
             }
         }
@@ -127,14 +122,20 @@ impl Printer {
     ///
     /// # Errors
     /// As [`Output::flush`].
-    pub fn notice(&mut self, what: &str) -> Result<(), Failure> {
+    pub fn notice(&mut self, notice: &Notice) -> Result<(), Failure> {
         self.flush().map(drop)?;
-        eprintln!("{}", printable(what));
+        notice.tell(self.json);
         Ok(())
     }
 }
 
-/// The words for a channel whose history cannot prove that nothing was missed.
-pub fn reset_notice(channel: &str, reason: &str, from: &str, to: &str) -> String {
-    format!("reset: {channel}: {reason} (from {from} to {to}): events may be missing")
+/// An event's line in JSON: its envelope, and before that the cursor to go on with; `null` when there is none yet.
+pub fn ndjson_line(cursor: &str, envelope: &[u8]) -> Vec<u8> {
+    let cursor = (!cursor.is_empty()).then_some(cursor);
+    let mut line = b"{\"cursor\":".to_vec();
+    // A text always serializes.
+    line.extend(serde_json::to_vec(&cursor).unwrap_or_default());
+    line.push(b',');
+    line.extend(envelope.strip_prefix(b"{").unwrap_or(envelope));
+    line
 }

@@ -3,7 +3,9 @@
 
 use std::sync::Arc;
 
-use crate::{channel::Channel, position::Position};
+use percent_encoding::utf8_percent_encode;
+
+use crate::{channel::Channel, event, position::Position};
 
 /// The names one deployment uses in Redis. A clone is one reference count.
 #[derive(Clone, Debug)]
@@ -87,6 +89,19 @@ impl Keys {
     pub fn control(&self, name: &str) -> String {
         format!("{}{{_ctl}}:{name}", self.prefix)
     }
+
+    /// The sorted set of nodes that report; the score is when the report expires, in Unix milliseconds.
+    pub fn reports(&self) -> String {
+        self.control("reports")
+    }
+
+    /// What a node last reported of itself. Its name is percent-encoded as in the header of a frame.
+    pub fn report(&self, node: &str) -> String {
+        self.control(&format!(
+            "report:{}",
+            utf8_percent_encode(node, event::ESCAPED)
+        ))
+    }
 }
 
 impl Default for Keys {
@@ -151,6 +166,11 @@ mod tests {
         );
         assert_eq!(keys.topic(&channel), "sluice:{orders}");
         assert_eq!(keys.control("revoke"), "sluice:{_ctl}:revoke");
+        assert_eq!(keys.reports(), "sluice:{_ctl}:reports");
+        assert_eq!(
+            keys.report("gateway-1:4711"),
+            "sluice:{_ctl}:report:gateway-1%3A4711"
+        );
     }
 
     #[test]

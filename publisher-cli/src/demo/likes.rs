@@ -10,7 +10,7 @@ use tokio::time::{sleep, timeout};
 use super::contract::{self, Likes};
 use super::outbox::Outbox;
 use super::{Ended, asks};
-use crate::args::Start;
+use crate::args::{Since, Start};
 use crate::failure::Failure;
 
 /// Likes that come within this time are published as one count.
@@ -42,9 +42,8 @@ pub fn begin(tally: &Tally) -> Start {
         let cursor = Cursor::parse(text).ok()?;
         Some((text.to_owned(), cursor))
     });
-    place.map_or(Start::Since(asks::FRESH), |(text, cursor)| Start::From {
-        text,
-        cursor,
+    place.map_or(Start::Since(Since::Ago(asks::FRESH)), |(text, cursor)| {
+        Start::From { text, cursor }
     })
 }
 

@@ -95,6 +95,31 @@ fn the_printed_texts_are_what_redis_takes() {
 }
 
 #[test]
+fn with_json_it_says_what_it_did_in_an_object() {
+    let redis = Redis::start();
+    let install = |words: &[&str]| {
+        let ran = run(redis.sluice(&[&["install-function", "--json"], words].concat()));
+        assert_eq!(ran.code, 0, "{ran:?}");
+        ran.stdout
+    };
+    let first = install(&[]);
+    let version = version(&redis);
+    assert_eq!(
+        first,
+        format!("{{\"action\":\"installed\",\"version\":{version},\"found\":null}}\n")
+    );
+    assert_eq!(
+        install(&[]),
+        format!("{{\"action\":\"kept\",\"version\":{version},\"found\":{version}}}\n")
+    );
+    load_version(&redis, 0);
+    assert_eq!(
+        install(&[]),
+        format!("{{\"action\":\"replaced\",\"version\":{version},\"found\":0}}\n")
+    );
+}
+
+#[test]
 fn it_needs_a_redis() {
     let ran = run(sluice(&["install-function"]));
     assert_eq!(ran.code, 2);

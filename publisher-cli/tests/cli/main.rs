@@ -2,9 +2,15 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
+mod channels;
 mod gateway;
+mod gateway_history;
+mod history;
 mod install;
+mod page;
 mod publish;
 mod support;
 mod tail;
+mod terminal;
+mod texts;
 mod words;

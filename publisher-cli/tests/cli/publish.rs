@@ -83,9 +83,9 @@ fn a_batch_publishes_its_good_lines_and_numbers_its_bad_ones() {
     let input = br#"{"data":{"b": 1, "a": [1.50, 12345678901234567890123]}}
 {"data":
 
-{"channel":"other","type":"t","id":"i","data":"text"}
+{"channel":"other","type":"t","event_id":"i","data":"text"}
 {"channel":"no..good","data":1}
-{"event":"open","data":1}
+{"type":"open","data":1}
 {"data":null}
 "#;
     let ran = run_with_input(
@@ -114,7 +114,7 @@ fn a_batch_publishes_its_good_lines_and_numbers_its_bad_ones() {
         .collect();
     assert_eq!(
         data,
-        [r#"{"b":1,"a":[1.50,12345678901234567890123]}"#, "null"]
+        [r#"{"b": 1, "a": [1.50, 12345678901234567890123]}"#, "null"]
     );
     assert_eq!(field(&orders[0].1, "e"), Some("dflt"));
     let other = &redis.stream("other")[0].1;
@@ -138,7 +138,8 @@ fn an_event_that_redis_refuses_is_numbered_too() {
     );
     assert_eq!(ran.code, 3);
     assert!(
-        ran.stderr.starts_with("error: line 1: event_too_large: "),
+        ran.stderr
+            .starts_with("{\"line\":1,\"error\":{\"code\":\"event_too_large\","),
         "{}",
         ran.stderr
     );
@@ -194,7 +195,7 @@ fn positions_come_at_once_and_a_killed_connection_costs_nothing() {
 
     assert_eq!(run(redis.sluice(&["install-function"])).code, 0);
     let _: i64 = redis.command(&["CLIENT", "KILL", "TYPE", "normal"]);
-    sluice.write_line("{\"id\":\"a\",\"data\":4}");
+    sluice.write_line("{\"event_id\":\"a\",\"data\":4}");
     sluice.stdout.next();
 
     // The new connection found the function; now it goes away again.
@@ -256,4 +257,70 @@ fn a_closed_standard_output_does_not_stop_the_batch() {
     crate::support::eventually("three events", || {
         (redis.stream("orders").len() == 3).then_some(())
     });
+}
+
+/// A history is copied by a pipe: types, ids and data arrive, positions are new.
+#[test]
+fn a_history_is_input_for_publish() {
+    let redis = Redis::start();
+    let publish = |words: &[&str]| {
+        assert_eq!(
+            run(redis.sluice(&[&["publish", "orders"], words].concat())).code,
+            0
+        );
+    };
+    publish(&["{ \"id\" : 1 }", "--event", "order.created", "--id", "ev-1"]);
+    publish(&["một\nhai\t\"ba\""]);
+    let history = run(redis.sluice(&["history", "orders", "--json"]));
+    let copy = Redis::start();
+    let ran = run_with_input(
+        copy.sluice(&["publish", "--ndjson"]),
+        Some(history.stdout.as_bytes()),
+    );
+    assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
+    let (original, copied) = (redis.stream("orders"), copy.stream("orders"));
+    assert_eq!((original.len(), copied.len()), (2, 2));
+    for ((_, original), (_, copied)) in original.iter().zip(&copied) {
+        for name in ["d", "e", "i"] {
+            assert_eq!(field(original, name), field(copied, name), "{name}");
+        }
+        assert_ne!(field(original, "t"), field(copied, "t"));
+    }
+    // The lines of a tail, which have a cursor too.
+    let tail = run(redis.sluice(&[
+        "tail", "orders", "gone", "--last", "9", "--count", "2", "--json",
+    ]));
+    let ran = run_with_input(
+        copy.sluice(&["publish", "--ndjson"]),
+        Some(tail.stdout.replace("ev-1", "ev-2").as_bytes()),
+    );
+    assert_eq!((ran.code, ran.stderr.as_str()), (0, ""), "{}", tail.stdout);
+    assert_eq!(copy.stream("orders").len(), 4);
+}
+
+#[test]
+fn with_json_a_batch_tells_its_failures_as_objects_with_the_line() {
+    let redis = Redis::start();
+    let ran = run_with_input(
+        redis.sluice(&["publish", "orders", "--ndjson", "--json"]),
+        Some(b"{\"data\":1}\n{\"id\":\"ev-1\",\"data\":2}\n"),
+    );
+    assert_eq!((ran.code, ran.lines().len()), (3, 1));
+    let told: Vec<serde_json::Value> = ran
+        .stderr
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(told[0]["line"], 2);
+    assert!(
+        told[0]["error"]["detail"]
+            .as_str()
+            .unwrap()
+            .contains("`event_id`"),
+        "{told:?}"
+    );
+    assert_eq!(
+        (told.len(), &told[1]["error"]["code"]),
+        (2, &"some_failed".into())
+    );
 }

@@ -1,10 +1,14 @@
 //! A redis-server and a `sluice` per test, an HTTP responder that answers as told, and waits with a deadline.
 
+mod http;
+
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::process::{Child, ChildStdin, Command, Output, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
+
+pub use http::{BlackHole, Responder, event_stream, read_request, reply};
 
 /// The longest wait for something that must happen.
 pub const DEADLINE: Duration = Duration::from_secs(10);
@@ -21,7 +25,10 @@ pub fn eventually<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T 
     }
 }
 
-/// A port that was free a moment ago.
+/// An address where nobody listens: this port is for the superuser, and out of use.
+pub const NOBODY: &str = "127.0.0.1:1";
+
+/// A port that was free a moment ago. Whoever starts a server on it makes sure that it is the one that got it.
 pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0")
         .unwrap()
@@ -47,10 +54,13 @@ impl Redis {
         for _ in 0..10 {
             let port = free_port();
             let folder = tempfile::tempdir().unwrap();
+            let log = folder.path().join("log");
             let process = Command::new("redis-server")
                 .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])
                 .args(["--save", "", "--appendonly", "no", "--dir"])
                 .arg(folder.path())
+                .arg("--logfile")
+                .arg(&log)
                 .args(options)
                 .stdout(Stdio::null())
                 .spawn()
@@ -62,7 +72,9 @@ impl Redis {
             };
             let started = eventually("redis-server", || {
                 let ended = redis.process.try_wait().unwrap().is_some();
-                let listens = TcpStream::connect(("127.0.0.1", port)).is_ok();
+                // Its own word: a connection could reach another test's server on the same port.
+                let listens = std::fs::read_to_string(&log)
+                    .is_ok_and(|log| log.contains("Ready to accept connections"));
                 (ended || listens).then_some(!ended)
             });
             if started {
@@ -97,6 +109,24 @@ impl Redis {
     /// A channel's stream: ids, and names and values in turn.
     pub fn stream(&self, channel: &str) -> Vec<(String, Vec<(String, String)>)> {
         self.command(&["XRANGE", &format!("sluice:{{{channel}}}:s"), "-", "+"])
+    }
+
+    /// Appends an event of a moment of the test's choice, as the script would have then, and gives the position.
+    pub fn publish_at(&self, channel: &str, ms: u64, data: &str) -> String {
+        let (stream, head) = (
+            format!("sluice:{{{channel}}}:s"),
+            format!("sluice:{{{channel}}}:m"),
+        );
+        let before: Option<String> = self.command(&["GET", &head]);
+        let before = before.unwrap_or_else(|| "0-0.000000aa 0-0.000000aa".into());
+        let (prev, genesis) = before.split_once(' ').unwrap();
+        let (id, tag) = (format!("{ms}-0"), "000000bb");
+        let fields = ["p", prev, "t", tag, "d", data];
+        let added: String = self.command(&[&["XADD", &stream, &id][..], &fields].concat());
+        assert_eq!(added, id);
+        let position = format!("{id}.{tag}");
+        let () = self.command(&["SET", &head, &format!("{position} {genesis}")]);
+        position
     }
 
     /// Waits until as many subscribers listen to a channel.
@@ -263,116 +293,4 @@ impl Drop for Running {
         drop(self.process.kill());
         drop(self.process.wait());
     }
-}
-
-/// A listener that takes connections and never says a word.
-pub struct BlackHole(TcpListener);
-
-impl BlackHole {
-    pub fn new() -> BlackHole {
-        BlackHole(TcpListener::bind("127.0.0.1:0").unwrap())
-    }
-
-    pub fn address(&self) -> String {
-        self.0.local_addr().unwrap().to_string()
-    }
-}
-
-/// A request as it came over the wire.
-#[derive(Clone, Debug)]
-pub struct Request {
-    /// Method and target.
-    pub line: String,
-    headers: Vec<(String, String)>,
-    pub body: String,
-}
-
-impl Request {
-    pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers
-            .iter()
-            .find(|(known, _)| known == name)
-            .map(|(_, value)| value.as_str())
-    }
-}
-
-/// An HTTP server that answers its connections' requests, one connection each, with the given bytes in turn.
-pub struct Responder {
-    pub url: String,
-    requests: mpsc::Receiver<Request>,
-}
-
-impl Responder {
-    pub fn new(answers: Vec<String>) -> Responder {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let (sender, requests) = mpsc::sync_channel(answers.len());
-        std::thread::spawn(move || {
-            for answer in answers {
-                let Ok((stream, _)) = listener.accept() else {
-                    return;
-                };
-                let mut reader = BufReader::new(stream);
-                let Some(request) = read_request(&mut reader) else {
-                    return;
-                };
-                if sender.send(request).is_err()
-                    || reader.get_mut().write_all(answer.as_bytes()).is_err()
-                {
-                    return;
-                }
-            }
-        });
-        Responder { url, requests }
-    }
-
-    pub fn request(&self) -> Request {
-        self.requests
-            .recv_timeout(DEADLINE)
-            .expect("another request")
-    }
-
-    pub fn sluice(&self, arguments: &[&str]) -> Command {
-        let mut command = sluice(arguments);
-        command.env("SLUICE_GATEWAY_URL", &self.url);
-        command
-    }
-}
-
-fn read_request(reader: &mut BufReader<TcpStream>) -> Option<Request> {
-    let mut line = String::new();
-    reader.read_line(&mut line).ok()?;
-    let mut headers = Vec::new();
-    loop {
-        let mut header = String::new();
-        reader.read_line(&mut header).ok()?;
-        let Some((name, value)) = header.trim_end().split_once(": ") else {
-            break;
-        };
-        headers.push((name.to_lowercase(), value.to_owned()));
-    }
-    let length = headers.iter().find(|(name, _)| name == "content-length");
-    let mut body = vec![0; length.map_or(0, |(_, value)| value.parse().unwrap())];
-    reader.read_exact(&mut body).ok()?;
-    let line = line.trim_end().trim_end_matches(" HTTP/1.1").to_owned();
-    Some(Request {
-        line,
-        headers,
-        body: String::from_utf8(body).unwrap(),
-    })
-}
-
-/// An HTTP reply of one connection.
-pub fn reply(status: &str, content_type: &str, body: &str) -> String {
-    format!(
-        "HTTP/1.1 {status}\r\ncontent-type: {content_type}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
-        body.len()
-    )
-}
-
-/// An event stream that ends after `blocks`.
-pub fn event_stream(blocks: &str) -> String {
-    format!(
-        "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\nconnection: close\r\n\r\n{blocks}"
-    )
 }

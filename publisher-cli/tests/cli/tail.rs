@@ -59,7 +59,7 @@ fn a_cursor_goes_on_exactly_after_its_event() {
     );
 }
 
-/// The id that --json prints is a cursor of all channels.
+/// The cursor that --json prints is one of all channels; the id is the event's own.
 #[test]
 fn several_channels_go_on_from_one_cursor() {
     let redis = Redis::start();
@@ -77,7 +77,9 @@ fn several_channels_go_on_from_one_cursor() {
         .map(|o| (o["channel"].as_str().unwrap(), o["data"].as_str().unwrap()))
         .collect();
     assert_eq!(seen, [("a", "a1"), ("b", "b1")]);
-    let cursor = objects[1]["id"].as_str().unwrap();
+    let position = redis.stream("b")[0].0.clone();
+    assert!(objects[1]["id"].as_str().unwrap().starts_with(&position));
+    let cursor = objects[1]["cursor"].as_str().unwrap();
     let ran = run(redis.sluice(&["tail", "b", "a", "--from", cursor, "--count", "1"]));
     assert_eq!(
         (ran.code, ran.stdout.as_str(), ran.stderr.as_str()),
@@ -93,7 +95,7 @@ fn a_killed_connection_loses_repeats_and_reorders_nothing() {
     redis.await_subscribers("orders", 1);
     let mut publisher = Running::start(redis.sluice(&["publish", "orders", "--ndjson"]));
     for n in 0..200 {
-        publisher.write_line(&format!("{{\"id\":\"{n}\",\"data\":{n}}}"));
+        publisher.write_line(&format!("{{\"event_id\":\"{n}\",\"data\":{n}}}"));
         publisher.stdout.next();
         if n % 40 == 20 {
             let _: i64 = redis.command(&["CLIENT", "KILL", "TYPE", "pubsub"]);
@@ -154,14 +156,41 @@ fn what_cannot_be_proved_is_told() {
     assert_eq!(tail.stdout.next(), "5");
 }
 
+/// The same as objects, and `--since` with a time: here that of the second event.
+#[test]
+fn with_json_a_reset_is_an_object_and_since_takes_a_time() {
+    let redis = Redis::start();
+    redis.publish_at("orders", 1_763_676_000_000, "1");
+    let from = redis.publish_at("orders", 1_763_676_001_000, "2");
+    let to = redis.publish_at("orders", 1_763_676_002_000, "3");
+    let time = "2025-11-21T05:00:01+07:00";
+    let ran = run(redis.sluice(&["tail", "orders", "--since", time, "--count", "2"]));
+    assert_eq!((ran.code, ran.lines()), (0, vec!["2", "3"]));
+
+    let _: i64 = redis.command(&["DEL", "sluice:{orders}:s"]);
+    let tail = Running::start(redis.sluice(&["tail", "orders", "--from", &from, "--json"]));
+    assert_eq!(
+        tail.stderr.next(),
+        format!(
+            r#"{{"reset":{{"channel":"orders","reason":"trimmed","from":"{from}","to":"{to}"}}}}"#
+        )
+    );
+}
+
 #[test]
 fn a_plain_publish_is_printed_too() {
     let redis = Redis::start();
     let mut tail = Running::start(redis.sluice(&["tail", "orders", "--count", "1"]));
-    redis.await_subscribers("orders", 1);
+    let mut json = Running::start(redis.sluice(&["tail", "orders", "--count", "1", "--json"]));
+    redis.await_subscribers("orders", 2);
     let _: i64 = redis.command(&["PUBLISH", "sluice:{orders}", "passing by"]);
     assert_eq!(tail.stdout.next(), "passing by");
     assert_eq!(tail.end(), 0);
+    assert_eq!(
+        json.stdout.next(),
+        r#"{"cursor":null,"channel":"orders","id":null,"type":null,"event_id":null,"data":"passing by"}"#
+    );
+    assert_eq!(json.end(), 0);
 }
 
 #[test]

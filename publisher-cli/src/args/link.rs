@@ -1,0 +1,180 @@
+//! How Sluice is reached, resolved: Redis or a gateway, from flags and environment variables.
+//! Secrets are wrapped here, so that no later message can show them.
+
+use std::fmt;
+use std::time::Duration;
+
+use clap::ArgMatches;
+use clap::parser::ValueSource;
+use redis::IntoConnectionInfo;
+use sluice_wire::Keys;
+
+use super::line::{LinkLine, RedisLine};
+use crate::failure::Failure;
+
+/// How Sluice is reached.
+#[derive(Clone, Debug)]
+pub enum Link {
+    Redis(RedisAddress),
+    Gateway(GatewayAddress),
+}
+
+/// A Redis server and the names Sluice uses in it.
+#[derive(Clone)]
+pub struct RedisAddress {
+    pub info: redis::ConnectionInfo,
+    pub keys: Keys,
+    pub timeout: Duration,
+}
+
+/// A gateway and what to show it.
+#[derive(Clone, Debug)]
+pub struct GatewayAddress {
+    pub base: reqwest::Url,
+    pub token: Option<Secret>,
+    pub timeout: Duration,
+}
+
+/// A text that no message shows.
+#[derive(Clone)]
+pub struct Secret(String);
+
+impl Secret {
+    /// The text itself, for the wire only.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
+
+impl fmt::Debug for RedisAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self} prefix {:?}", self.keys.prefix())
+    }
+}
+
+impl fmt::Display for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Link::Redis(address) => address.fmt(f),
+            Link::Gateway(address) => address.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for RedisAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Redis at {}", self.info.addr())
+    }
+}
+
+impl fmt::Display for GatewayAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let host = self.base.host_str().unwrap_or_default();
+        let port = self.base.port_or_known_default().unwrap_or_default();
+        write!(f, "the gateway at {host}:{port}")
+    }
+}
+
+/// Redis or the gateway: a flag beats an environment variable, and two of a kind are one too many.
+pub fn link(line: &LinkLine, matches: &ArgMatches) -> Result<Link, Failure> {
+    let flag = |name| matches.value_source(name) == Some(ValueSource::CommandLine);
+    let given = |url: &Option<String>| url.clone().filter(|url| !url.is_empty());
+    let chosen = match (given(&line.redis.redis), given(&line.gateway)) {
+        (Some(redis), Some(gateway)) => match (flag("redis"), flag("gateway")) {
+            (true, false) => (Some(redis), None),
+            (false, true) => (None, Some(gateway)),
+            (true, true) | (false, false) => {
+                return Err(Failure::usage(
+                    "both Redis and a gateway given",
+                    "pass one of --redis and --gateway; a flag beats SLUICE_REDIS_URL and SLUICE_GATEWAY_URL",
+                ));
+            }
+        },
+        one => one,
+    };
+    match chosen {
+        (Some(url), _) => Ok(Link::Redis(redis_address(&url, &line.redis)?)),
+        (None, Some(url)) => Ok(Link::Gateway(gateway_address(&url, line)?)),
+        (None, None) => Err(Failure::usage(
+            "neither Redis nor a gateway given",
+            "pass --redis URL or --gateway URL, or set SLUICE_REDIS_URL or SLUICE_GATEWAY_URL",
+        )),
+    }
+}
+
+/// The Redis of a command that works on nothing else.
+pub fn needed_redis(line: &RedisLine, none: &str, hint: &str) -> Result<RedisAddress, Failure> {
+    match line.redis.as_deref() {
+        None | Some("") => Err(Failure::usage(none, hint)),
+        Some(url) => redis_address(url, line),
+    }
+}
+
+/// The URL itself is never shown: it may hold a password.
+fn redis_address(url: &str, line: &RedisLine) -> Result<RedisAddress, Failure> {
+    const FORM: &str = "one server, as redis://[user:password@]host[:port][/db]";
+    let bad = |why: &str| Failure::usage(format!("not a Redis URL: {why}"), FORM);
+    if url.contains(',') {
+        return Err(bad("it names several servers"));
+    }
+    if url.starts_with("rediss:") {
+        return Err(bad("this build of sluice has no TLS"));
+    }
+    if !["redis://", "redis+unix://", "unix://"]
+        .iter()
+        .any(|scheme| url.starts_with(scheme))
+    {
+        return Err(bad("it does not begin with redis://"));
+    }
+    let info = url
+        .into_connection_info()
+        .map_err(|error| bad(error.detail().unwrap_or(error.category())))?;
+    // RESP3: messages of subscriptions and replies share one connection.
+    let settings = info
+        .redis_settings()
+        .clone()
+        .set_protocol(redis::ProtocolVersion::RESP3);
+    Ok(RedisAddress {
+        info: info.set_redis_settings(settings),
+        keys: line.prefix.clone(),
+        timeout: line.timeout,
+    })
+}
+
+fn gateway_address(url: &str, line: &LinkLine) -> Result<GatewayAddress, Failure> {
+    const FORM: &str = "the gateway's public address, such as http://127.0.0.1:8080";
+    let bad = |why: &str| Failure::usage(format!("not a gateway URL: {why}"), FORM);
+    let base = reqwest::Url::parse(url).map_err(|error| bad(&error.to_string()))?;
+    match base.scheme() {
+        "http" => {}
+        "https" => return Err(bad("this build of sluice has no TLS")),
+        other => return Err(bad(&format!("`{other}` is no scheme it speaks"))),
+    }
+    if base.query().is_some() || base.fragment().is_some() {
+        return Err(bad("it has a query or a fragment"));
+    }
+    let token = line
+        .token
+        .clone()
+        .filter(|token| !token.is_empty())
+        .map(Secret);
+    if let Some(token) = &token
+        && !token.expose().bytes().all(|byte| byte.is_ascii_graphic())
+    {
+        return Err(Failure::usage(
+            "the token has characters that no token has",
+            "pass it as issued, without spaces or line ends",
+        ));
+    }
+    Ok(GatewayAddress {
+        base,
+        token,
+        timeout: line.redis.timeout,
+    })
+}
