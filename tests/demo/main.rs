@@ -2,6 +2,7 @@
 //! the very lines they print, and ended by Ctrl-C with nothing left behind.
 
 mod backend;
+mod nginx;
 mod play;
 
 use std::{net::TcpListener, time::Duration};
@@ -195,6 +196,28 @@ async fn events_go_on(reader: &Client) -> Result<()> {
     .await
 }
 
+/// While no node is there: a place that could be no cursor is not put on the stream, and brings no block that would erase it;
+/// and whoever can read a status gets one.
+async fn strange_callers_are_answered(page: std::net::SocketAddr) -> Result<()> {
+    let curl = format!("curl -s 'http://{page}/v1/events?channel=demo.prices'");
+    let strange =
+        format!("{curl} -H 'Accept: text/event-stream' -H 'Last-Event-ID: 1-0.a data: x'");
+    let answer = shell(&strange).await?;
+    let wait = answer
+        .strip_prefix("retry: ")
+        .and_then(|rest| rest.strip_suffix('\n'));
+    ensure!(
+        wait.is_some_and(|wait| wait.parse::<u32>().is_ok()),
+        "{answer:?}"
+    );
+    let other = shell(&format!(
+        "{curl} -o /dev/null -w '%{{http_code}} %header{{retry-after}}'"
+    ))
+    .await?;
+    ensure!(other.starts_with("503 "), "{other}");
+    Ok(())
+}
+
 /// Every node is killed and started again as printed. Meanwhile nginx tells the reader to come back and leaves its place alone.
 async fn all_nodes_away_and_back(play: &mut Play, reader: &Client) -> Result<()> {
     for line in play
@@ -228,6 +251,12 @@ async fn all_nodes_away_and_back(play: &mut Play, reader: &Client) -> Result<()>
         told.1 == place && !place.is_empty(),
         "{told:?} after {place}"
     );
+    let page = {
+        let log = reader.log();
+        let asked = log.seen.iter().find_map(|(_, seen)| seen.asked());
+        asked.context("a page")?
+    };
+    strange_callers_are_answered(page).await?;
     for line in play.all_lines_after("Start it again: ")? {
         play.keep(play::in_background(&line)?);
     }
