@@ -12,6 +12,7 @@ const PHONE = { width: 390, height: 844 };
 const MOST_BYTES = 250_000;
 // What makes a page worth looking at: half of the price's window, and numbers other than 0.
 const POINTS = 30;
+const AS_SHIPPED = { SLUICE__STREAM__RETRY: '3s' };
 const LIKES = 7;
 const RECEIVED = 5;
 
@@ -30,7 +31,7 @@ async function cut(demo) {
   const before = await demo.text('resume');
   await demo.page.locator('#kill').click();
   await demo.until((old) => document.getElementById('resume').textContent !== old, before);
-  await demo.untilState('open');
+  await demo.until(() => /^[1-9]/.test(document.getElementById('resume').textContent));
 }
 
 /** Offline for a while: what is published waits at the gate. */
@@ -64,6 +65,7 @@ async function take(browser, stack, { name, prepare, ...options }) {
   await demo.until((least) => Number(document.getElementById('price').dataset.points) >= least, POINTS);
   await demo.untilReceived(RECEIVED);
   await prepare?.(demo);
+  await demo.page.mouse.move(0, 0);
   const path = join(FOLDER, `${name}.png`);
   await demo.page.screenshot({ path, animations: 'disabled' });
   await demo.close();
@@ -73,7 +75,7 @@ async function take(browser, stack, { name, prepare, ...options }) {
 }
 
 mkdirSync(FOLDER, { recursive: true });
-const [stack, browser] = await Promise.all([startDemo(), launch()]);
+const [stack, browser] = await Promise.all([startDemo(AS_SHIPPED), launch()]);
 try {
   for (let likes = 0; likes < LIKES; likes += 1) await stack.publish('demo.ask', 'like', '{}');
   for (const picture of PICTURES) {
