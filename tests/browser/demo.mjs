@@ -6,8 +6,8 @@ import { Stack } from './stack.mjs';
 
 const WAIT_MS = 15_000;
 
-export async function startDemo() {
-  const stack = await Stack.start({ gateways: [{}, {}, {}], args: ['--dev'], fronts: { main: { product: true } } });
+export async function startDemo(settings = {}) {
+  const stack = await Stack.start({ gateways: [settings, settings, settings], args: ['--dev'], fronts: { main: { product: true } } });
   stack.startDemo();
   return stack;
 }

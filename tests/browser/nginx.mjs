@@ -18,7 +18,7 @@ export class Nginx {
   /**
    * `fronts`: by name `{ port, nodes: [port…], tls, readTimeout, proxyDefaults, ignoreAccelBuffering }`. With `proxyDefaults`
    * nginx asks in HTTP/1.0, as it does unless told otherwise. `{ port, nodes, product: true }` is what deploy/lb/nginx gives users,
-   * for three nodes, with only its addresses changed.
+   * for three nodes, with only its addresses changed, and `corsOrigin` entered where users enter theirs.
    */
   constructor(folder, fronts) {
     this.folder = folder;
@@ -90,6 +90,7 @@ function product(name, front, folder) {
   copyFileSync(join(PRODUCT, 'sluice-locations.conf'), join(folder, 'sluice-locations.conf'));
   const changes = [
     ['listen 8080;', `listen 127.0.0.1:${front.port}; server_name ${name}; location /pages/ { alias ${PAGES}; }`],
+    ...(front.corsOrigin ? [['# "https://app.example.com" $http_origin;', `"${front.corsOrigin}" $http_origin;`]] : []),
     ...front.nodes.map((port, index) => [`server 127.0.0.1:${8081 + index} `, `server 127.0.0.1:${port} `]),
   ];
   return changes.reduce((text, [from, to]) => {

@@ -19,7 +19,13 @@ before(async () => {
     { SLUICE__HTTP__CORS_ORIGINS: app },
   ];
   // `app` serves an allowed page, `stranger` one that is not; the streams are behind `stream`, a third origin.
-  const fronts = { stream: { nodes: [0, 2] }, app: { nodes: [0] }, stranger: { nodes: [0] }, tokens: { nodes: [1] } };
+  const fronts = {
+    stream: { nodes: [0, 2] },
+    product: { product: true, nodes: [0, 2, 0], corsFor: 'app' },
+    app: { nodes: [0] },
+    stranger: { nodes: [0] },
+    tokens: { nodes: [1] },
+  };
   [stack, browser] = await Promise.all([Stack.start({ gateways, fronts }), launch()]);
 });
 after(async () => {
@@ -64,6 +70,23 @@ test('a page of an allowed origin reads, resumes across origins, and is sent its
     [origin, 'visitor=v-42', id],
   ]);
   for (const request of await logged('plain')) assert.deepEqual([request.origin, request.cookie], [origin, '']);
+});
+
+test('behind deploy/lb/nginx a page of an allowed origin, cookie and all, outlives that no node is left', async (t) => {
+  const reader = await tab(t, 'app');
+  await reader.read(`${stack.origins.product}/v1/events?channel=away`, { withCredentials: true });
+  await reader.until('sluice.open');
+  await stack.publish('away', '', 'before');
+  await reader.untilData('message', 'before');
+  const gateways = [stack.gateways[0], stack.gateways[2]];
+  await Promise.all(gateways.map((gateway) => gateway.child.end()));
+  assert.equal((await reader.until('sluice.close')).data, '{"reason":"unavailable"}');
+  await stack.publish('away', '', 'meanwhile');
+  await Promise.all(gateways.map((gateway) => gateway.start()));
+  await reader.untilData('message', 'meanwhile');
+  const seen = await reader.seen();
+  assert.deepEqual(texts(seen, 'message'), ['before', 'meanwhile']);
+  assert.ok(seen.every((event) => event.state !== CLOSED));
 });
 
 test('a page of another origin is refused: its EventSource is CLOSED and the gateway has no stream', async (t) => {

@@ -10,43 +10,52 @@ const FOLDER = process.argv[2] ?? new URL('../../docs/pictures/', import.meta.ur
 const DESKTOP = { width: 1440, height: 900 };
 const PHONE = { width: 390, height: 844 };
 const MOST_BYTES = 250_000;
-// So many points make the price a line worth looking at.
-const POINTS = 12;
+// What makes a page worth looking at: half of the price's window, and numbers other than 0.
+const POINTS = 30;
+const AS_SHIPPED = { SLUICE__STREAM__RETRY: '3s' };
+const LIKES = 7;
+const RECEIVED = 5;
 
 const PICTURES = [
-  { name: 'demo-light', viewport: DESKTOP, colorScheme: 'light' },
-  { name: 'demo-dark', viewport: DESKTOP, colorScheme: 'dark' },
+  { name: 'demo-light', viewport: DESKTOP, colorScheme: 'light', prepare: cut },
+  { name: 'demo-dark', viewport: DESKTOP, colorScheme: 'dark', prepare: cut },
+  { name: 'demo-offline', viewport: DESKTOP, colorScheme: 'light', prepare: goOffline },
+  { name: 'demo-answer', viewport: DESKTOP, colorScheme: 'light', prepare: ask },
+  { name: 'demo-raw', viewport: DESKTOP, colorScheme: 'light', prepare: openTap },
   { name: 'demo-phone-light', viewport: PHONE, colorScheme: 'light' },
   { name: 'demo-phone-dark', viewport: PHONE, colorScheme: 'dark' },
-  { name: 'demo-answer', viewport: DESKTOP, colorScheme: 'light', prepare: askAndCut },
-  { name: 'demo-reconnecting', viewport: DESKTOP, colorScheme: 'dark', prepare: loseAllNodes },
-  { name: 'demo-raw', viewport: DESKTOP, colorScheme: 'light', prepare: openTap },
 ];
 
+/** Cut, and back: the page tells what it got on its return. */
+async function cut(demo) {
+  const before = await demo.text('resume');
+  await demo.page.locator('#kill').click();
+  await demo.until((old) => document.getElementById('resume').textContent !== old, before);
+  await demo.until(() => /^[1-9]/.test(document.getElementById('resume').textContent));
+}
+
+/** Offline for a while: what is published waits at the gate. */
+async function goOffline(demo) {
+  await demo.page.locator('#offline').click();
+  await demo.until(() => Number(document.getElementById('waiting').dataset.waiting) >= 4);
+}
+
 /** In the middle of an answer. */
-async function askAndCut({ demo }) {
+async function ask(demo) {
   await demo.page.locator('#ask').click();
-  await demo.until(() => Number(document.getElementById('answer').dataset.tokens) >= 12);
-  await toTop(demo);
+  await demo.until(() => Number(document.getElementById('answer').dataset.tokens) >= 20);
+  await demo.page.locator('#answer').evaluate((answer) => {
+    document.activeElement.blur();
+    answer.closest('section').scrollIntoView({ block: 'center' });
+  });
 }
 
-/** No node is left, and the browser tries again. */
-async function loseAllNodes({ demo, stack }) {
-  await Promise.all(stack.gateways.map((gateway) => gateway.child.end()));
-  await demo.untilState('reconnecting');
-  await demo.until(() => Number(document.getElementById('waiting').dataset.waiting) >= 0);
-}
-
-async function openTap({ demo }) {
+async function openTap(demo) {
   await demo.page.locator('#raw').click();
   await demo.until(() => document.getElementById('raw-text').textContent.length > 1500);
-  await demo.page.locator('#raw').evaluate((button) => button.closest('section').parentElement.scrollIntoView());
-}
-
-async function toTop(demo) {
-  await demo.page.evaluate(() => {
-    document.activeElement?.blur();
-    scrollTo(0, 0);
+  await demo.page.locator('#raw').evaluate((button) => {
+    document.activeElement.blur();
+    button.closest('section').scrollIntoView();
   });
 }
 
@@ -54,7 +63,9 @@ async function take(browser, stack, { name, prepare, ...options }) {
   const demo = await DemoPage.open(browser, stack, { ...options, reducedMotion: 'reduce' });
   await demo.untilAlive();
   await demo.until((least) => Number(document.getElementById('price').dataset.points) >= least, POINTS);
-  await prepare?.({ demo, stack });
+  await demo.untilReceived(RECEIVED);
+  await prepare?.(demo);
+  await demo.page.mouse.move(0, 0);
   const path = join(FOLDER, `${name}.png`);
   await demo.page.screenshot({ path, animations: 'disabled' });
   await demo.close();
@@ -64,11 +75,11 @@ async function take(browser, stack, { name, prepare, ...options }) {
 }
 
 mkdirSync(FOLDER, { recursive: true });
-const [stack, browser] = await Promise.all([startDemo(), launch()]);
+const [stack, browser] = await Promise.all([startDemo(AS_SHIPPED), launch()]);
 try {
+  for (let likes = 0; likes < LIKES; likes += 1) await stack.publish('demo.ask', 'like', '{}');
   for (const picture of PICTURES) {
     await take(browser, stack, picture);
-    await Promise.all(stack.gateways.filter(({ child }) => !child.isAlive()).map((gateway) => gateway.start()));
   }
 } finally {
   await browser.close();

@@ -64,7 +64,7 @@ class Gateway {
 export class Stack {
   /**
    * `gateways`: a list of settings, one a node, or a function from the fronts' origins to it; `args` their command line.
-   * `fronts`: by name, what nginx listens with: `{ nodes: [index…], … }`, the rest as in nginx.mjs.
+   * `fronts`: by name, what nginx listens with: `{ nodes: [index…], corsFor: front, … }`, the rest as in nginx.mjs.
    */
   static async start({ gateways = [{}], args = [], fronts = { main: {} } }) {
     const stack = new Stack();
@@ -98,7 +98,7 @@ export class Stack {
     await Promise.all(this.gateways.map((gateway) => gateway.start()));
     const listening = Object.entries(fronts).map(([name, front]) => {
       const nodes = (front.nodes ?? [...this.gateways.keys()]).map((index) => this.gateways[index].port);
-      return [name, { ...front, port: ports[name], nodes }];
+      return [name, { ...front, port: ports[name], nodes, corsOrigin: this.origins[front.corsFor] }];
     });
     this.nginx = new Nginx(this.folder, Object.fromEntries(listening));
     await this.nginx.start();
