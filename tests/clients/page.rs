@@ -4,6 +4,8 @@ use std::fs;
 
 use anyhow::{Context, Result, ensure};
 
+use sluice_e2e::installed;
+
 use crate::roster::{self, Client, Limit};
 
 const PAGE: &str = "docs/clients.md";
@@ -133,7 +135,7 @@ pub fn compare_or_write(rows: &[Row]) -> Result<()> {
     });
     let made = format!("{before}{BEGIN}{COLUMNS}{}{END}{after}", lines.concat());
     if variable(UPDATE).is_some_and(|value| value == "1") {
-        fs::write(roster::root().join(PAGE), with_snippets(&made)?)?;
+        fs::write(installed::root().join(PAGE), with_snippets(&made)?)?;
         return Ok(());
     }
     ensure!(

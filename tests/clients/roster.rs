@@ -1,13 +1,10 @@
 //! The clients, how each is started, and what each is known not to do.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::{Command as Process, Stdio},
-};
+use std::{fs, path::Path, process::Stdio};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use serde_json::Value;
+use sluice_e2e::installed::{self, root};
 use tokio::process::Command;
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -226,7 +223,7 @@ impl Client {
     /// The program with its arguments, ready to be started.
     pub fn command(&self, url: &str, types: &[&str]) -> Result<Command> {
         let source = root().join("tests/clients/programs").join(self.program);
-        let installed = installed()?;
+        let installed = installed::folder()?;
         let file = source.file_name().context("a program's file")?;
         let mut command = match self.language {
             Language::Node => {
@@ -236,7 +233,9 @@ impl Client {
                 with("node", &copy)
             }
             Language::Python => with(installed.join("python/bin/python3"), &source),
-            Language::Rust => Command::new(built()?.join("examples").join(stem(&source)?)),
+            Language::Rust => {
+                Command::new(installed::built()?.join("examples").join(stem(&source)?))
+            }
             Language::Java => with("java", &source),
             Language::Go => {
                 let folder = source.parent().context("a program's folder")?;
@@ -261,24 +260,14 @@ impl Language {
         }
     }
 
-    /// Whether this machine has the language, as the script that installs the clients sees it.
+    /// Whether this machine has the language in a version that serves.
     pub fn is_here(self) -> Result<bool> {
-        if matches!(self, Language::Rust) {
-            return Ok(true);
+        match self {
+            Language::Rust => Ok(true),
+            Language::Node | Language::Python | Language::Java | Language::Go | Language::Shell => {
+                installed::has(&self.name().to_lowercase())
+            }
         }
-        let name = self.name().to_lowercase();
-        let answer = Process::new("bash")
-            .arg(root().join("scripts/clients"))
-            .args(["--has", &name])
-            .stdin(Stdio::null())
-            .output()?;
-        let error = String::from_utf8_lossy(&answer.stderr);
-        ensure!(
-            error.is_empty() && matches!(answer.status.code(), Some(0 | 1)),
-            "scripts/clients --has {name}: {} {error}",
-            answer.status
-        );
-        Ok(answer.status.success())
     }
 }
 
@@ -296,26 +285,6 @@ fn not_installed(path: &Path) -> String {
     format!("{}: run scripts/clients, which installs it", path.display())
 }
 
-pub fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
-}
-
 pub fn read(path: &str) -> Result<String> {
     fs::read_to_string(root().join(path)).with_context(|| path.to_owned())
-}
-
-/// The folder of the profile that this test was built in.
-fn built() -> Result<PathBuf> {
-    let test = std::env::current_exe()?;
-    let folder = test.ancestors().nth(2);
-    Ok(folder.context("the folder of programs")?.to_owned())
-}
-
-/// Where scripts/clients installs what it finds missing.
-fn installed() -> Result<PathBuf> {
-    let target = built()?;
-    Ok(target
-        .parent()
-        .context("the target folder")?
-        .join("clients"))
 }
