@@ -8,7 +8,7 @@ STAGE := scripts/stage
 SOAK_SEEDS ?= 10000
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo build check fmt fmt-check clippy deny tidy setup test test-browser test-full soak bench clean
+.PHONY: help run demo build check fmt fmt-check clippy deny tidy setup test test-browser test-clients clients-table test-full soak bench clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  %-13s %s\n", $$1, $$2 }'
@@ -47,14 +47,21 @@ test: setup ## Build, then unit, simulator, script and CLI tests and the scenari
 	@$(STAGE) unit+simulator 5 $(CARGO) test $(ALL) --no-fail-fast --lib --bins
 	@$(STAGE) scripts+cli+scenarios 10 $(CARGO) test $(ALL) --no-fail-fast --test '*'
 	@$(STAGE) browser 4 scripts/browser
+	@$(STAGE) clients 5 scripts/clients
 	@$(STAGE) --summary
 
-test-browser: ## Chromium through nginx against three gateways and Redis, all of them real
+test-browser: setup ## Chromium through nginx against three gateways and Redis, all of them real
 	$(CARGO) build $(ALL) --bins
 	@scripts/browser
 
+test-clients: setup ## Read the stream with clients that others wrote, of several languages; run the README's programs
+	@scripts/clients
+
+clients-table: setup ## The same, and renew the table and the snippets of docs/clients.md
+	@scripts/clients --update
+
 test-full: test soak ## The same, then the tests marked as slow, and the soak
-	@$(STAGE) --first slow 60 $(CARGO) test $(ALL) --no-fail-fast --lib --bins --test '*' -- --ignored
+	@$(STAGE) --first slow 60 $(CARGO) test $(ALL) --no-fail-fast --lib --bins --test '*' -- --ignored --skip independent_clients
 
 soak: ## The simulator over many seeds, optimised: SOAK_SEEDS=10000
 	SLUICE_SIM_SEEDS=$(SOAK_SEEDS) $(CARGO) test --locked --release -p sluice-gateway --lib simulator:: -- --nocapture

@@ -1,16 +1,18 @@
 //! What the README tells people to type works as it stands: its shell lines and its programs are taken from the page and run,
 //! with the addresses of servers of this test in place of the usual ones.
 
-use std::{path::Path, process::Stdio, time::Duration};
+use std::{ffi::OsStr, fs, path::Path, process::Stdio, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use sluice_e2e::{
     client::{Client, Options},
+    installed,
     lab::{self, Lab, Weight},
     node::{Node, NodeSettings},
     redis::RedisServer,
     wait,
 };
+use sluice_wire::Position;
 use tokio::{process::Command, time::timeout};
 
 const README: &str = include_str!("../README.md");
@@ -59,19 +61,23 @@ impl Servers {
     }
 }
 
-/// Runs a program to its end in the repository and gives its standard output.
-async fn output(program: &str, arguments: &[&str]) -> Result<String> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+/// Runs a program to its end in `folder` and gives its standard output.
+async fn output(folder: &Path, program: impl AsRef<OsStr>, arguments: &[&str]) -> Result<String> {
+    let what = format!(
+        "{} {}",
+        program.as_ref().to_string_lossy(),
+        arguments.join(" ")
+    );
     let command = Command::new(program)
         .args(arguments)
-        .current_dir(root)
+        .current_dir(folder)
         .stdin(Stdio::null())
         .kill_on_drop(true)
         .output();
-    let what = format!("{program} {}", arguments.join(" "));
     let output = timeout(PATIENCE, command)
         .await
-        .with_context(|| what.clone())??;
+        .with_context(|| what.clone())?
+        .with_context(|| what.clone())?;
     let error = String::from_utf8_lossy(&output.stderr);
     ensure!(
         output.status.success(),
@@ -79,6 +85,11 @@ async fn output(program: &str, arguments: &[&str]) -> Result<String> {
 {error}"
     );
     Ok(String::from_utf8(output.stdout)?)
+}
+
+/// Runs a shell line in the repository.
+async fn shell(line: &str) -> Result<String> {
+    output(&installed::root(), "bash", &["-c", line]).await
 }
 
 /// The data of all that the reader has got, once whatever was published before has come.
@@ -108,7 +119,7 @@ async fn the_shell_lines_work_as_printed() {
             "{curl:?} {redis_cli:?} {publish:?}"
         );
         for line in curl.iter().chain(&redis_cli).chain(&publish) {
-            output("bash", &["-c", &servers.here(line)?]).await?;
+            shell(&servers.here(line)?).await?;
         }
         let data = heard(&servers, &reader).await?;
         let order = r#"{"id":1}"#;
@@ -117,7 +128,7 @@ async fn the_shell_lines_work_as_printed() {
             "{data:?}"
         );
         for line in lines("target/debug/sluice tail") {
-            output("bash", &["-c", &servers.here(line)?]).await?;
+            shell(&servers.here(line)?).await?;
         }
         Ok(())
     })
@@ -125,27 +136,33 @@ async fn the_shell_lines_work_as_printed() {
 }
 
 /// Runs the page's program in `language` twice: it publishes two events, and the second, which has an id, only once.
-/// Skipped, and said so, where the language or its Redis client is not installed.
-async fn program_publishes(language: &str, run: &[&str], probe: &str) {
+/// Skipped, and said so, only where the machine lacks the language.
+async fn program_publishes(
+    language: &str,
+    block: &str,
+    run: impl AsyncFn(&Lab, &str) -> Result<String>,
+) {
+    if !installed::has(language).expect("scripts/clients answers") {
+        println!("skipped: this machine lacks {language}");
+        return;
+    }
     lab::run(Weight::Light, Duration::from_secs(60), async |lab| {
-        let (program, options) = run.split_first().context("a program")?;
-        if output(program, &[options, &[probe]].concat())
-            .await
-            .is_err()
-        {
-            println!("skipped: `{probe}` does not work with {program}");
-            return Ok(());
-        }
         let servers = Servers::start(lab).await?;
         let reader = servers.listen();
         wait::until_true(PATIENCE, "the reader is open", || reader.opened()).await?;
-        let code = blocks(language)
+        let code = blocks(block)
             .find(|block| block.contains("sluice_publish"))
             .context("the program")?;
         let code = servers.here(code)?;
         for _ in 0..2 {
-            let positions = output(program, &[options, &[&code]].concat()).await?;
-            ensure!(positions.lines().count() == 2, "{positions}");
+            let positions = run(lab, &code).await?;
+            // Go prints the error, none, behind it.
+            let mut words = positions.lines().map(|line| line.split(' ').next());
+            let read = |word: Option<&str>| word.unwrap_or_default().parse::<Position>().is_ok();
+            ensure!(
+                positions.lines().count() == 2 && words.all(read),
+                "{positions}"
+            );
         }
         let data = heard(&servers, &reader).await?;
         ensure!(data.len() == 3, "{data:?}");
@@ -155,12 +172,34 @@ async fn program_publishes(language: &str, run: &[&str], probe: &str) {
 }
 
 #[tokio::test]
+#[ignore = "scripts/clients installs redis-py and runs this"]
 async fn the_python_program_publishes() {
-    program_publishes("python", &["python3", "-c"], "import redis").await;
+    program_publishes("python", "python", async |_, code| {
+        let python = installed::folder()?.join("python/bin/python3");
+        output(&installed::root(), python, &["-c", code]).await
+    })
+    .await;
 }
 
 #[tokio::test]
+#[ignore = "scripts/clients installs ioredis and runs this"]
 async fn the_node_program_publishes() {
-    let run = ["node", "--input-type=module", "-e"];
-    program_publishes("js", &run, "import 'ioredis'").await;
+    program_publishes("node", "js", async |_, code| {
+        let folder = installed::folder()?.join("node");
+        output(&folder, "node", &["--input-type=module", "-e", code]).await
+    })
+    .await;
+}
+
+#[tokio::test]
+#[ignore = "scripts/clients makes go-redis available and runs this"]
+async fn the_go_program_publishes() {
+    program_publishes("go", "go", async |lab, code| {
+        let file = lab.dir().join("main.go");
+        fs::write(&file, code)?;
+        let module = installed::root().join("tests/clients/programs/go");
+        let file = file.to_string_lossy();
+        output(&module, "go", &["run", &file]).await
+    })
+    .await;
 }

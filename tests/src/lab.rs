@@ -110,7 +110,8 @@ impl Lab {
         Ok(nodes)
     }
 
-    fn log_tails(&self) -> String {
+    /// The last lines of every process's log, for a failure to show.
+    pub fn log_tails(&self) -> String {
         let mut logs: Vec<PathBuf> = fs::read_dir(self.dir())
             .map(|entries| entries.flatten().map(|entry| entry.path()).collect())
             .unwrap_or_default();

@@ -8,6 +8,7 @@ pub mod checker;
 pub mod client;
 pub mod cursor;
 pub mod http;
+pub mod installed;
 pub mod journal;
 pub mod lab;
 pub mod load;

@@ -26,6 +26,8 @@ use tokio::{
 use crate::resp::{self, Frames};
 
 const READ_BYTES: usize = 32 * 1024;
+/// Between two lone bytes: long enough that a reader that waits for them reads each by itself.
+const BETWEEN_BYTES: Duration = Duration::from_millis(1);
 
 /// What the proxy does with bytes and new connections.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -38,6 +40,8 @@ pub enum Mode {
     Blackhole,
     /// Every read is passed on this much later.
     Delay(Duration),
+    /// To the client every byte goes in a segment of its own.
+    ByteByByte,
 }
 
 /// How often each fault took effect so far.
@@ -49,6 +53,10 @@ pub struct Counts {
     pub swallowed_bytes: u64,
     pub delayed: u64,
     pub dropped_messages: u64,
+    /// Bytes that the server sent and the client's side took.
+    pub to_client_bytes: u64,
+    /// The part of these that went byte by byte.
+    pub lone_bytes: u64,
 }
 
 #[derive(Debug, Default)]
@@ -59,11 +67,14 @@ struct Tally {
     swallowed_bytes: AtomicU64,
     delayed: AtomicU64,
     dropped_messages: AtomicU64,
+    to_client_bytes: AtomicU64,
+    lone_bytes: AtomicU64,
 }
 
 #[derive(Debug)]
 struct Faults {
     knows_redis: bool,
+    upstream: Mutex<SocketAddr>,
     mode: watch::Sender<Mode>,
     /// Raised by one for each cut of all connections.
     cut: watch::Sender<u64>,
@@ -97,6 +108,7 @@ impl Proxy {
         let addr = listener.local_addr()?;
         let faults = Arc::new(Faults {
             knows_redis,
+            upstream: Mutex::new(upstream),
             mode: watch::Sender::new(Mode::Pass),
             cut: watch::Sender::new(0),
             cut_after: Mutex::default(),
@@ -104,7 +116,7 @@ impl Proxy {
             tally: Tally::default(),
         });
         let mut accepting = JoinSet::new();
-        accepting.spawn(accept(listener, upstream, Arc::clone(&faults)));
+        accepting.spawn(accept(listener, Arc::clone(&faults)));
         Ok(Proxy {
             addr,
             faults,
@@ -124,6 +136,11 @@ impl Proxy {
     /// Changes what happens from now on to all connections.
     pub fn set(&self, mode: Mode) {
         self.faults.mode.send_replace(mode);
+    }
+
+    /// Leads new connections to another server, as a load balancer may; open ones stay where they are.
+    pub fn turn_to(&self, upstream: SocketAddr) {
+        *self.faults.upstream.lock().expect("no holder panics") = upstream;
     }
 
     /// Resets every open connection, on both sides.
@@ -155,11 +172,13 @@ impl Proxy {
             swallowed_bytes: tally.swallowed_bytes.load(Relaxed),
             delayed: tally.delayed.load(Relaxed),
             dropped_messages: tally.dropped_messages.load(Relaxed),
+            to_client_bytes: tally.to_client_bytes.load(Relaxed),
+            lone_bytes: tally.lone_bytes.load(Relaxed),
         }
     }
 }
 
-async fn accept(listener: TcpListener, upstream: SocketAddr, faults: Arc<Faults>) {
+async fn accept(listener: TcpListener, faults: Arc<Faults>) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
@@ -167,25 +186,28 @@ async fn accept(listener: TcpListener, upstream: SocketAddr, faults: Arc<Faults>
                 // Out of descriptors: the scenario fails on its own conditions.
                 let Ok((client, _)) = accepted else { continue };
                 faults.tally.accepted.fetch_add(1, Relaxed);
-                connections.spawn(connection(client, upstream, Arc::clone(&faults)));
+                connections.spawn(connection(client, Arc::clone(&faults)));
             }
             Some(_) = connections.join_next() => {}
         }
     }
 }
 
-async fn connection(client: TcpStream, upstream: SocketAddr, faults: Arc<Faults>) {
+async fn connection(client: TcpStream, faults: Arc<Faults>) {
     let mode = *faults.mode.borrow();
+    let upstream = *faults.upstream.lock().expect("no holder panics");
     match mode {
         Mode::Refuse => {
             faults.tally.refused.fetch_add(1, Relaxed);
             reset(&client);
         }
         Mode::Blackhole => swallow(client, &faults).await,
-        Mode::Pass | Mode::Delay(_) => match TcpStream::connect(upstream).await {
-            Ok(server) => relay(client, server, &faults).await,
-            Err(_) => reset(&client),
-        },
+        Mode::Pass | Mode::Delay(_) | Mode::ByteByByte => {
+            match TcpStream::connect(upstream).await {
+                Ok(server) => relay(client, server, &faults).await,
+                Err(_) => reset(&client),
+            }
+        }
     }
 }
 
@@ -290,7 +312,7 @@ impl Pump<'_> {
                     self.faults.tally.delayed.fetch_add(1, Relaxed);
                     sleep(delay).await;
                 }
-                Mode::Pass | Mode::Refuse => {}
+                Mode::Pass | Mode::Refuse | Mode::ByteByByte => {}
             }
             if self.lossy.load(Relaxed) {
                 return Ended::Cut;
@@ -331,8 +353,27 @@ impl Pump<'_> {
         } else {
             bytes.len()
         };
-        to.write_all(&bytes[..allowed]).await?;
+        if self.to_client {
+            self.write_to_client(&bytes[..allowed], to).await?;
+        } else {
+            to.write_all(&bytes[..allowed]).await?;
+        }
         Ok(allowed == bytes.len())
+    }
+
+    async fn write_to_client(&self, bytes: &[u8], to: &mut WriteHalf<'_>) -> io::Result<()> {
+        let tally = &self.faults.tally;
+        if *self.faults.mode.borrow() == Mode::ByteByByte {
+            for byte in bytes {
+                to.write_all(std::slice::from_ref(byte)).await?;
+                tally.lone_bytes.fetch_add(1, Relaxed);
+                sleep(BETWEEN_BYTES).await;
+            }
+        } else {
+            to.write_all(bytes).await?;
+        }
+        tally.to_client_bytes.fetch_add(bytes.len() as u64, Relaxed);
+        Ok(())
     }
 }
 

@@ -141,3 +141,36 @@ async fn exactly_the_armed_messages_are_dropped() -> Result<()> {
     })
     .await
 }
+
+#[tokio::test]
+async fn new_connections_go_where_the_proxy_was_turned_and_open_ones_stay() -> Result<()> {
+    let (addr, _server) = echo().await?;
+    let proxy = Proxy::before(addr).await?;
+    let mut old = TcpStream::connect(proxy.addr()).await?;
+    assert_eq!(say(&mut old, "a").await?, "a");
+    let elsewhere = TcpListener::bind("127.0.0.1:0").await?;
+    proxy.turn_to(elsewhere.local_addr()?);
+    let _new = TcpStream::connect(proxy.addr()).await?;
+    timeout(SOON, elsewhere.accept()).await??;
+    assert_eq!(say(&mut old, "b").await?, "b");
+    Ok(())
+}
+
+#[tokio::test]
+async fn byte_by_byte_a_waiting_reader_gets_single_bytes() -> Result<()> {
+    let (addr, _server) = echo().await?;
+    let proxy = Proxy::before(addr).await?;
+    let mut socket = TcpStream::connect(proxy.addr()).await?;
+    proxy.set(Mode::ByteByByte);
+    socket.write_all("né".as_bytes()).await?;
+    let mut got = Vec::new();
+    while got.len() < 3 {
+        let mut buffer = [0; 8];
+        let count = timeout(SOON, socket.read(&mut buffer)).await??;
+        got.extend_from_slice(&buffer[..count]);
+    }
+    assert_eq!(got, "né".as_bytes());
+    let counted = |proxy: &Proxy| (proxy.counts().lone_bytes, proxy.counts().to_client_bytes);
+    wait::until_true(SOON, "all three are counted", || counted(&proxy) == (3, 3)).await?;
+    Ok(())
+}

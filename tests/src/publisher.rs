@@ -81,9 +81,30 @@ impl Publisher {
         let serial = self.next_serial(channel);
         let name = format!("{channel} {serial}");
         let payload = format!("{name} {}|", " ".repeat(bytes.saturating_sub(name.len())));
-        let outcome = self
-            .store(channel, &format!("{channel}/{serial}"), &payload)
-            .await?;
+        self.append(channel, serial, None, payload).await
+    }
+
+    /// Publishes this text, of this type if one is given; neither need be unique.
+    pub async fn publish_text(
+        &self,
+        channel: &str,
+        event_type: Option<&str>,
+        text: &str,
+    ) -> Result<Record> {
+        let serial = self.next_serial(channel);
+        self.append(channel, serial, event_type, text.to_owned())
+            .await
+    }
+
+    async fn append(
+        &self,
+        channel: &str,
+        serial: u64,
+        event_type: Option<&str>,
+        payload: String,
+    ) -> Result<Record> {
+        let event_id = format!("{channel}/{serial}");
+        let outcome = self.store(channel, &event_id, event_type, &payload).await?;
         let record = Record {
             channel: channel.to_owned(),
             serial,
@@ -178,10 +199,17 @@ impl Publisher {
     }
 
     /// Stores one event, however often the call must be repeated; fails only on a refusal.
-    async fn store(&self, channel: &str, event_id: &str, payload: &str) -> Result<Outcome> {
+    async fn store(
+        &self,
+        channel: &str,
+        event_id: &str,
+        event_type: Option<&str>,
+        payload: &str,
+    ) -> Result<Outcome> {
         let channel = Channel::parse(channel)?;
         let event = Publish {
             event_id: Some(event_id),
+            event_type,
             ..Publish::new(&channel, payload.as_bytes())
         };
         let deadline = Instant::now() + PATIENCE;

@@ -1,0 +1,81 @@
+//! Clients that others wrote read Sluice's stream: libraries of several languages, the JDK's and Go's HTTP clients with a
+//! few lines of parsing, and curl. Each goes the same way, step by step, on real gateways behind a fault proxy, and
+//! must end with exactly what was published. What a library cannot do is declared in the roster and asserted as
+//! exactly that. The table in docs/clients.md is made here.
+
+mod journey;
+mod page;
+mod program;
+mod roster;
+mod texts;
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use futures_util::{StreamExt, stream};
+use sluice_e2e::lab::Lab;
+use tokio::time::timeout;
+
+use crate::{
+    page::Row,
+    roster::{CLIENTS, Client},
+};
+
+/// More at once would make each other slow on two cores.
+const AT_ONCE: usize = 3;
+/// One client's whole way.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// Runs one client's way on a bench of its own.
+async fn go(client: &Client) -> Result<Row> {
+    let lab = Lab::new()?;
+    let walked = timeout(LIMIT, journey::walk(&lab, client)).await;
+    let walked = walked.with_context(|| format!("it did not end within {LIMIT:?}"));
+    walked
+        .and_then(|walked| walked)
+        .with_context(|| format!("{} ({})\n{}", client.name, client.program, lab.log_tails()))?;
+    Row::of(client)
+}
+
+#[tokio::test]
+#[ignore = "scripts/clients installs the clients and runs this"]
+async fn independent_clients_get_the_stream_exactly_as_it_was_published() {
+    let only = page::variable("SLUICE_CLIENTS").unwrap_or_default();
+    let wanted =
+        |client: &Client| only.is_empty() || only.split(',').any(|name| name == client.name);
+    let (mut run, mut absent) = (Vec::new(), Vec::new());
+    for client in CLIENTS {
+        if client.language.is_here().expect("scripts/clients answers") && wanted(client) {
+            run.push(client);
+        } else {
+            absent.push(client);
+        }
+    }
+    let mut results: Vec<Result<Row>> = stream::iter(run).map(go).buffered(AT_ONCE).collect().await;
+    results.extend(absent.into_iter().map(|client| Ok(Row::absent(client))));
+    let (mut rows, mut failures) = (Vec::new(), Vec::new());
+    for result in results {
+        match result {
+            Ok(row) => rows.push(row),
+            Err(error) => failures.push(format!("{error:?}")),
+        }
+    }
+    print!("{}", page::report(&rows));
+    assert!(failures.is_empty(), "\n{}", failures.join("\n\n"));
+    page::compare_or_write(&rows).expect("docs/clients.md");
+}
+
+/// Each client has a program in the tree and a snippet on the page.
+#[test]
+fn each_client_has_a_snippet_on_the_page() -> Result<()> {
+    let page = page::text()?;
+    ensure!(
+        page == page::with_snippets(&page)?,
+        "the snippets of docs/clients.md are not those of the programs: renew them with `make clients-table`"
+    );
+    for client in CLIENTS {
+        let marker = page::snippet_marker(client.program);
+        ensure!(page.contains(&marker), "docs/clients.md lacks {marker}");
+    }
+    Ok(())
+}
