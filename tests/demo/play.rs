@@ -22,7 +22,7 @@ use tokio::{
 
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A running `make` target; killed when dropped, and its parts with it.
+/// A running `make` target; interrupted when dropped, so that it ends its parts.
 pub struct Play {
     child: Child,
     output: PathBuf,
@@ -79,6 +79,19 @@ fn typed(line: &str) -> Command {
     command
 }
 
+impl Drop for Play {
+    fn drop(&mut self) {
+        // A test that failed half-way: the group is asked to end what it started, and not waited for.
+        if let Some(make) = self.child.id() {
+            let group = format!("kill -TERM -- -{make}");
+            let asked = std::process::Command::new("bash")
+                .args(["-c", &group])
+                .status();
+            drop(asked);
+        }
+    }
+}
+
 impl Play {
     pub fn start(target: &str, lab: &Lab, settings: &[(&str, String)]) -> Result<Play> {
         let output = lab.dir().join(format!("make-{target}.log"));
@@ -93,7 +106,6 @@ impl Play {
             .stdin(Stdio::null())
             .stderr(file.try_clone()?)
             .stdout(file)
-            .kill_on_drop(true)
             .spawn()
             .with_context(|| format!("starting make {target}"))?;
         Ok(Play {
