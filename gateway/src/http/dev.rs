@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::http::ConnectionType;
+use actix_web::{HttpRequest, HttpResponse, ResponseError as _, web};
 use serde::Deserialize;
 use serde_json::json;
 use tokio::sync::{broadcast, mpsc};
@@ -69,7 +70,7 @@ impl Cuts {
 /// `POST /dev/cut` with `{"node":"<name>"}`.
 ///
 /// # Errors
-/// A [`Problem`]: 400, 408 and 413 for the body; 421 when another node answers, which then cuts nothing.
+/// A [`Problem`]: 400, 408 and 413 for the body. Another node than the one meant answers 421 and cuts nothing.
 pub async fn cut(
     request: HttpRequest,
     payload: web::Payload,
@@ -87,7 +88,12 @@ pub async fn cut(
             "this is node {}, which has cut nothing; repeat the request until the node meant answers",
             cuts.node
         );
-        return Err(Problem::new(Code::Misdirected, detail).at("node", &node));
+        let problem = Problem::new(Code::Misdirected, detail).at("node", &node);
+        let mut response = problem.error_response();
+        // A load balancer of connections chooses again only for a new one.
+        let head = response.head_mut();
+        head.set_connection_type(ConnectionType::Close);
+        return Ok(response);
     }
     let cut = cuts.cut().await;
     tracing::info!(cut, peer = ?request.peer_addr(), "streams cut on request");

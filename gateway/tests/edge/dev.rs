@@ -1,9 +1,11 @@
 //! What `--dev` adds: the demo page, and streams that are cut so that people see them resume.
 
+use std::io::{Read, Write};
+
 use rstest::rstest;
 use serde_json::json;
 
-use crate::harness::http::{Answer, Events, call};
+use crate::harness::http::{Answer, Events, call, connect, request};
 use crate::harness::node::Node;
 use crate::harness::{PATIENCE, find, wait};
 
@@ -76,6 +78,22 @@ fn an_order_for_another_node_cuts_nothing() {
     assert!(detail.contains(&name(&stream)), "{detail}");
     node.publish("a", "still here");
     assert_eq!(stream.next().data, "still here");
+}
+
+/// A browser keeps its connection, and a load balancer of connections would hand every repetition to the same node.
+#[test]
+fn after_a_misdirected_order_the_connection_is_closed() {
+    let node = Node::dev(&[]).ready();
+    let mut socket = connect(node.public).expect("connected");
+    let order = br#"{"node":"somebody-else:1"}"#;
+    socket
+        .write_all(&request("POST", "/dev/cut", &[], order))
+        .expect("sent");
+    let mut answer = String::new();
+    socket
+        .read_to_string(&mut answer)
+        .expect("an end of the connection");
+    assert!(answer.starts_with("HTTP/1.1 421 "), "{answer}");
 }
 
 #[rstest]

@@ -87,6 +87,7 @@ class Answer {
     this.stop();
     this.#state(state);
     this.#say(text);
+    if (state === "idle") announce(text);
   }
 
   #state(state) {

@@ -3,7 +3,7 @@
 import { startAnswers } from "./answer.js";
 import { startChart } from "./chart.js";
 import { startGate } from "./gate.js";
-import { at, brokerNow, copies, randomName } from "./gateway.js";
+import { announce, at, brokerNow, copies, randomName } from "./gateway.js";
 import { Link } from "./link.js";
 import { startPanels } from "./panels.js";
 import { startProof } from "./proof.js";
@@ -30,7 +30,9 @@ function watchBackend() {
   });
   link.addEventListener("opened", () => (heardAt = performance.now()));
   setInterval(() => {
-    if (link.state === "open" && performance.now() - heardAt > SILENCE) at("backend").hidden = false;
+    if (!at("backend").hidden || link.state !== "open" || performance.now() - heardAt < SILENCE) return;
+    at("backend").hidden = false;
+    announce("No demo backend is heard. How to start one is told in the section on the connection.");
   }, 500);
   const command = `sluice demo --gateway ${location.origin}`;
   at("backend-command").textContent = command;

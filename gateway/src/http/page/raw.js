@@ -55,6 +55,7 @@ class Tap {
   #path;
   #abort = new AbortController();
   #lastId = "";
+  #blockId = "";
   #retry = USUAL_RETRY;
   #bytes = 0;
   #partial = "";
@@ -96,6 +97,7 @@ class Tap {
     }
     if (this.#abort.signal.aborted) return;
     this.#partial = "";
+    this.#blockId = this.#lastId;
     this.#line(`${why}; again in ${this.#retry} ms, as retry said`, "lost");
     announce("The raw stream broke and is opened again.");
     this.#timer = setTimeout(() => this.#read(), this.#retry);
@@ -106,7 +108,9 @@ class Tap {
     this.#partial = lines.pop();
     for (const line of lines) {
       const [, field = "", value = ""] = /^([a-z]*): ?(.*)$/.exec(line) ?? [];
-      if (field === "id") this.#lastId = value;
+      if (field === "id") this.#blockId = value;
+      // An id counts once its block is whole, as in the browser: a block cut in two must come again.
+      if (line === "") this.#lastId = this.#blockId;
       if (field === "retry") this.#retry = Number(value) || USUAL_RETRY;
       this.#line(line, line.startsWith(":") ? "comment" : field || "blank");
     }
