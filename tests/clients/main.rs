@@ -11,7 +11,7 @@ mod texts;
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, bail, ensure};
 use futures_util::{StreamExt, stream};
 use sluice_e2e::lab::Lab;
 use tokio::time::timeout;
@@ -30,10 +30,9 @@ const LIMIT: Duration = Duration::from_secs(60);
 async fn go(client: &Client) -> Result<Row> {
     let lab = Lab::new()?;
     let walked = timeout(LIMIT, journey::walk(&lab, client)).await;
-    let walked = walked.with_context(|| format!("it did not end within {LIMIT:?}"));
-    walked
-        .and_then(|walked| walked)
-        .with_context(|| format!("{} ({})\n{}", client.name, client.program, lab.log_tails()))?;
+    if let Err(error) = walked.unwrap_or_else(|_| bail!("it did not end within {LIMIT:?}")) {
+        bail!("{}: {error:#}\n{}", client.program, lab.log_tails());
+    }
     Row::of(client)
 }
 
@@ -57,7 +56,7 @@ async fn independent_clients_get_the_stream_exactly_as_it_was_published() {
     for result in results {
         match result {
             Ok(row) => rows.push(row),
-            Err(error) => failures.push(format!("{error:?}")),
+            Err(error) => failures.push(format!("{error:#}")),
         }
     }
     print!("{}", page::report(&rows));
