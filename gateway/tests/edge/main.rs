@@ -7,6 +7,8 @@ mod auth;
 mod binary;
 mod contract;
 mod http2;
+mod ndjson;
+mod poll;
 mod publish;
 mod refusals;
 mod sockets;
