@@ -2,16 +2,19 @@
 //! callers and proxies that cannot hold a stream.
 
 use std::convert::Infallible;
-use std::future::poll_fn;
+use std::future::{pending, poll_fn};
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use actix_web::body::{BodySize, MessageBody};
 use actix_web::http::header;
+use actix_web::rt::net::TcpStream;
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
 use bytes::Bytes;
 use futures_util::stream;
+use tokio::io::Interest;
 
 use super::auth::AuthError;
 use super::peer::Peer;
@@ -63,10 +66,14 @@ pub async fn get(
     }
     let peer = Peer::of(&request, public.limits.streams_per_connection);
     let peer = peer.ok_or_else(|| refuse(Refusal::Limit))?;
+    let watch = peer.watch();
     let opening = opening(&wanted, Shape::Poll(terms), &grant, &public);
     let poll = streams.open(&opening, peer);
     let mut poll = poll.ok_or_else(|| refuse(Refusal::Overload))?;
-    let answer = poll_fn(|context| Pin::new(&mut poll).poll_next(context)).await;
+    let answer = tokio::select! {
+        answer = poll_fn(|context| Pin::new(&mut poll).poll_next(context)) => answer,
+        () = closed(watch) => None,
+    };
     match answer {
         Some(Ok(answer)) => Ok(head_of_answer().body(Answer {
             length: answer.len() as u64,
@@ -75,6 +82,22 @@ pub async fn get(
         })),
         Some(Err(BusyClient)) => Err(Refusal::Limit.problem(&public)),
         None => Err(no_place(poll.close_reason(), &public)),
+    }
+}
+
+/// Waits for the end of a watched connection.
+async fn closed(watch: Option<TcpStream>) {
+    let Some(socket) = watch else {
+        return pending().await;
+    };
+    while let Ok(ready) = socket.ready(Interest::READABLE).await {
+        if ready.is_read_closed() {
+            return;
+        }
+        // Bytes, which are for the connection's own task: here they only have to be forgotten.
+        let forgotten: io::Result<()> =
+            socket.try_io(Interest::READABLE, || Err(io::ErrorKind::WouldBlock.into()));
+        drop(forgotten);
     }
 }
 

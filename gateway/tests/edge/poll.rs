@@ -122,6 +122,23 @@ fn a_waiting_poll_is_answered_by_the_first_event() {
     });
 }
 
+/// A channel that the cursor does not name begins live, and its place is told at once: what comes while the reader
+/// is away must not be missed.
+#[test]
+fn a_channel_that_is_new_to_the_cursor_has_its_place_told_at_once() {
+    let node = Node::embedded(&[]).ready();
+    let first = poll(&node, "channel=a&channel=b").cursor;
+    let bare = node.publish("a", "1");
+    for (cursor, data) in [(first, vec!["1"]), (bare, vec![])] {
+        node.publish("c", "before");
+        let query = |cursor: &str| format!("channel=a&channel=c&last_event_id={cursor}");
+        let page = poll(&node, &query(&cursor));
+        assert_eq!(page.data(), data);
+        node.publish("c", "after");
+        assert_eq!(poll(&node, &query(&page.cursor)).data(), ["after"]);
+    }
+}
+
 /// The header names a place too, and comes first.
 #[test]
 fn the_header_is_a_place_and_comes_first() {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::{Around, Pull, Stream};
 use crate::connection::Transport;
+use crate::connection::blocks::Status;
 use crate::connection::seat::Seat;
 use crate::connection::shapes::Sheet;
 use crate::reasons::CloseReason;
@@ -23,7 +24,7 @@ impl<T: Transport> Stream<T> {
             self.tell_owed_resets(around, &mut sheet);
             self.drain(around, &mut sheet);
         }
-        if !sheet.is_empty() || (self.fresh && knows_all) {
+        if !sheet.is_empty() || (knows_all && self.has_new_places()) {
             self.close.get_or_insert(CloseReason::PollDone);
         } else if self.is_over(around.now, around.limits.open_wait) {
             self.close.get_or_insert(self.end_at.1);
@@ -48,6 +49,13 @@ impl<T: Transport> Stream<T> {
         let by_itself = reason == CloseReason::PollDone;
         let settled = self.seats.iter().all(Seat::is_settled);
         at <= now && (!by_itself || settled || self.opened_at + open_wait <= now)
+    }
+
+    /// Whether the reader has to be told where it stands, so that it cannot lose what comes while it is away: it came
+    /// without a place, or with one that does not name every channel.
+    fn has_new_places(&self) -> bool {
+        let is_new = |seat: &Seat| seat.status == Status::Live;
+        self.fresh || self.seats.iter().any(is_new)
     }
 
     /// Whether some channels may speak while others are still waited for: not to a reader without a place, whose cursor
