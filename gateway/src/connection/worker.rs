@@ -338,3 +338,7 @@ impl<T: Transport> Worker<T> {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "worker/shape_tests.rs"]
+mod tests;

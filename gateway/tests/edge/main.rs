@@ -9,6 +9,7 @@ mod contract;
 mod http2;
 mod ndjson;
 mod poll;
+mod poll_ends;
 mod publish;
 mod refusals;
 mod sockets;
