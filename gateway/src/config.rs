@@ -2,6 +2,7 @@
 //! anything starts. The only reader of the process environment; no other module may look there.
 
 mod checks;
+mod findings;
 mod forms;
 mod kinds;
 mod layers;
@@ -20,7 +21,7 @@ pub use kinds::{RedisUrl, Secret, Size};
 pub use sections::{
     AdminConfig, AuthConfig, AuthMode, BrokerConfig, BrokerMode, DrainConfig, Functions,
     HealthConfig, HistoryConfig, HttpConfig, JwtAlgorithm, JwtConfig, LimitsConfig, LogConfig,
-    LogFormat, RedisConfig, RedisMode, StreamConfig,
+    LogFormat, PollConfig, RedisConfig, RedisMode, StreamConfig,
 };
 
 use layers::{Layer, Reference};
@@ -64,6 +65,7 @@ pub struct Config {
     pub auth: AuthConfig,
     pub history: HistoryConfig,
     pub stream: StreamConfig,
+    pub poll: PollConfig,
     pub limits: LimitsConfig,
     pub drain: DrainConfig,
     pub health: HealthConfig,

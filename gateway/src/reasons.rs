@@ -65,6 +65,8 @@ labels! {
         SlowConsumer = "slow_consumer",
         /// The node is leaving.
         Drain = "drain",
+        /// A poll has its answer: events, a first place, or that its time is over.
+        PollDone = "poll_done",
         /// The stream reached its maximum age.
         MaxAge = "max_age",
         /// The node is too busy to take or keep the stream.
@@ -79,10 +81,11 @@ labels! {
 }
 
 impl CloseReason {
-    /// Whether the client is told with `sluice.close`; a client that has gone hears nothing.
+    /// Whether the client is told with `sluice.close`; a client that has gone hears nothing, and
+    /// a poll's answer says it all.
     pub const fn is_told(self) -> bool {
         match self {
-            CloseReason::ClientGone | CloseReason::TransportError => false,
+            CloseReason::ClientGone | CloseReason::TransportError | CloseReason::PollDone => false,
             CloseReason::SlowConsumer
             | CloseReason::Drain
             | CloseReason::MaxAge

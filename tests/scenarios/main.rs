@@ -7,6 +7,7 @@ mod embedded;
 mod moves;
 mod outage;
 mod resume;
+mod shapes;
 mod slow;
 mod stage;
 mod state;

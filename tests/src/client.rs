@@ -1,5 +1,5 @@
 //! An EventSource as a browser has it: keeps `lastEventId`, reconnects with it, gives up for ever on a status
-//! other than 200. It writes down all it sees and judges nothing; the checker does.
+//! other than 200; and the same client over NDJSON or a loop of polls. It writes down all it sees and judges nothing; the checker does.
 
 use std::{
     net::SocketAddr,
@@ -19,7 +19,8 @@ use tokio::{
 use crate::{
     cursor,
     http::ResponseReader,
-    sse::{Block, Item, Parser},
+    shapes::{Body, Pages, Shape},
+    sse::{Block, Item},
 };
 
 const CONNECT: Duration = Duration::from_secs(5);
@@ -43,6 +44,7 @@ pub struct Options {
     pub retry_cap: Duration,
     /// The kernel's receive buffer in bytes; small for a reader that is to stall.
     pub receive_buffer: Option<u32>,
+    pub shape: Shape,
 }
 
 impl Options {
@@ -56,6 +58,7 @@ impl Options {
             envelope: channels.len() > 1,
             retry_cap: Duration::from_millis(200),
             receive_buffer: None,
+            shape: Shape::EventStream,
         }
     }
 }
@@ -202,6 +205,7 @@ impl Client {
             log: Arc::clone(&log),
             stall,
             retry: RETRY,
+            pages: Pages::default(),
         }
         .run(inbox);
         let mut session = JoinSet::new();
@@ -258,6 +262,7 @@ struct Session {
     log: Arc<Mutex<Log>>,
     stall: watch::Receiver<bool>,
     retry: Duration,
+    pages: Pages,
 }
 
 impl Session {
@@ -304,7 +309,7 @@ impl Session {
             .await
             .context("connecting took too long")??;
         socket.write_all(request.as_bytes()).await?;
-        let (mut reader, mut parser) = (ResponseReader::default(), Parser::default());
+        let (mut reader, mut parser) = (ResponseReader::default(), self.options.shape.body());
         let (mut buffer, mut body, mut items) = (vec![0; READ_BYTES], Vec::new(), Vec::new());
         loop {
             self.stall.wait_for(|stalled| !stalled).await?;
@@ -321,16 +326,30 @@ impl Session {
                 return Ok(Seen::Refused(head.status));
             }
             let content_type = head.header("content-type").unwrap_or_default();
-            if !content_type.starts_with("text/event-stream") {
+            if !content_type.starts_with(self.options.shape.media_type()) {
                 bail!("content type {content_type:?}");
             }
-            parser.feed(&body, &mut items);
+            match &mut parser {
+                Body::Events(parser) => parser.feed(&body, &mut items),
+                Body::Lines(parser) => parser.feed(&body, self.options.envelope, &mut items)?,
+                Body::Page if !reader.complete() => continue,
+                Body::Page => items = self.page(std::mem::take(&mut body))?,
+            }
             body.clear();
             self.take(&mut items);
             if reader.has_whole_length() {
                 return Ok(Seen::Ended(End::Complete));
             }
         }
+    }
+
+    fn page(&mut self, body: Vec<u8>) -> Result<Vec<Item>> {
+        let limit = match self.options.shape {
+            Shape::Poll { limit, .. } => limit,
+            Shape::EventStream | Shape::Ndjson => 0,
+        };
+        let text = String::from_utf8(body)?;
+        self.pages.read(&text, &self.options.channels, limit)
     }
 
     async fn connect(&self, addr: SocketAddr) -> Result<TcpStream> {
@@ -348,9 +367,17 @@ impl Session {
             .iter()
             .map(|channel| format!("channel={channel}"))
             .collect();
-        if self.options.envelope {
-            query.push("envelope=json".to_owned());
-        }
+        let (path, close) = match self.options.shape {
+            Shape::EventStream if self.options.envelope => {
+                query.push("envelope=json".to_owned());
+                ("/v1/events", "")
+            }
+            Shape::EventStream | Shape::Ndjson => ("/v1/events", ""),
+            Shape::Poll { limit, timeout } => {
+                query.push(format!("limit={limit}&timeout={}ms", timeout.as_millis()));
+                ("/v1/poll", "Connection: close\r\n")
+            }
+        };
         let last = self
             .log
             .lock()
@@ -365,7 +392,8 @@ impl Session {
             .unwrap_or_default();
         let query = query.join("&");
         let text = format!(
-            "GET /v1/events?{query} HTTP/1.1\r\nHost: {addr}\r\nAccept: text/event-stream\r\nCache-Control: no-cache\r\n{header}\r\n"
+            "GET {path}?{query} HTTP/1.1\r\nHost: {addr}\r\nAccept: {}\r\nCache-Control: no-cache\r\n{close}{header}\r\n",
+            self.options.shape.media_type()
         );
         (text, last)
     }

@@ -1,6 +1,8 @@
 //! Reads what `lastEventId` holds, apart from the product: one position as it is, or the versioned vector of
 //! several channels (4 bytes of FNV-1a over the name, 12 bytes of position each).
 
+use std::collections::BTreeMap;
+
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 
 const VERSION: &str = "1~";
@@ -37,8 +39,26 @@ fn fnv1a(bytes: &[u8]) -> u32 {
     })
 }
 
-/// Writes a cursor of several channels: for the tests of what reads them.
-#[cfg(test)]
+/// The cursor of several channels that stand at these positions; what is no position is left out.
+pub fn of(places: &BTreeMap<String, String>) -> String {
+    let entries: Vec<(&str, (u64, u16, u32))> = places
+        .iter()
+        .filter_map(|(channel, place)| Some((channel.as_str(), position(place)?)))
+        .collect();
+    write(&entries)
+}
+
+fn position(text: &str) -> Option<(u64, u16, u32)> {
+    let (id, tag) = text.split_once('.')?;
+    let (ms, seq) = id.split_once('-')?;
+    Some((
+        ms.parse().ok()?,
+        seq.parse().ok()?,
+        u32::from_str_radix(tag, 16).ok()?,
+    ))
+}
+
+/// Writes a cursor of several channels.
 pub(crate) fn write(places: &[(&str, (u64, u16, u32))]) -> String {
     let bytes: Vec<u8> = places
         .iter()
@@ -78,6 +98,22 @@ mod tests {
         );
         assert_eq!(place("5-0.00000001", &channels, "a"), None);
         assert_eq!(place("", &channels[..1], "a"), None);
+    }
+
+    #[test]
+    fn places_written_as_a_cursor_read_the_same() {
+        let channels = ["a".to_owned(), "b".to_owned()];
+        let place = |text: &str| text.to_owned();
+        let places = BTreeMap::from([
+            (channels[0].clone(), place("1763676000123-7.9f2c41aa")),
+            (channels[1].clone(), place("0-0.00000001")),
+        ]);
+        for channel in &channels {
+            assert_eq!(
+                super::place(&of(&places), &channels, channel).as_ref(),
+                places.get(channel)
+            );
+        }
     }
 
     #[test]

@@ -19,5 +19,6 @@ pub mod proxy;
 pub mod publisher;
 pub mod redis;
 pub mod resp;
+pub mod shapes;
 pub mod sse;
 pub mod wait;

@@ -9,9 +9,8 @@ const GOOD_LINES: usize = 300;
 /// A source file must not be longer than this,
 const MOST_LINES: usize = 450;
 /// but for these, which may only shrink: path and most lines.
-const LONG_FILES: [(&str, usize); 6] = [
+const LONG_FILES: [(&str, usize); 5] = [
     ("gateway/src/config/tests.rs", 500),
-    ("gateway/src/connection/stream.rs", 500),
     ("gateway/src/hub/node.rs", 500),
     ("gateway/src/hub/chain.rs", 600),
     ("tests/src/checker.rs", 500),

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! publisher ─ Publish ─▶ publish.lua (Redis) or Log (memory) ─▶ stream entry + frame
-//! gateway   ─ event::decode / Event::from_stream ─▶ Event ─ sse ─▶ browser ─ Cursor ─▶ gateway
+//! gateway   ─ event::decode / Event::from_stream ─▶ Event ─ sse or ndjson ─▶ reader ─ Cursor ─▶ gateway
 //! ```
 
 pub mod channel;
@@ -11,6 +11,7 @@ pub mod cursor;
 pub mod event;
 pub mod keys;
 pub mod log;
+pub mod ndjson;
 pub mod position;
 pub mod publish;
 pub mod sse;

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use super::kinds::{Humane, Secret, Size};
+use super::findings::Findings;
+use super::kinds::{Secret, Size};
 use super::sections::{
     AdminConfig, AuthConfig, AuthMode, BrokerConfig, BrokerMode, DrainConfig, HealthConfig,
-    HistoryConfig, HttpConfig, JwtConfig, LimitsConfig, LogConfig, RedisConfig, RedisMode,
-    StreamConfig,
+    HistoryConfig, HttpConfig, JwtConfig, LimitsConfig, LogConfig, PollConfig, RedisConfig,
+    RedisMode, StreamConfig,
 };
 use super::{Config, origin};
 
@@ -29,70 +30,6 @@ const fn days(count: u64) -> Duration {
     secs(count * 86_400)
 }
 
-/// Collects what is wrong, so that one start tells everything.
-#[derive(Default)]
-pub struct Findings {
-    /// Key and complaint.
-    pub wrong: Vec<(&'static str, String)>,
-    /// Every range that was checked, as the reference must state it.
-    pub ranges: Vec<(&'static str, String)>,
-}
-
-impl Findings {
-    fn refuse(&mut self, key: &'static str, complaint: impl Into<String>) {
-        self.wrong.push((key, complaint.into()));
-    }
-
-    fn within<T: Humane + PartialOrd>(&mut self, key: &'static str, value: &T, min: T, max: T) {
-        let range = format!("{} to {}", min.humane(), max.humane());
-        if *value < min || *value > max {
-            self.refuse(
-                key,
-                format!("{} is out of range; accepted: {range}", value.humane()),
-            );
-        }
-        self.ranges.push((key, range));
-    }
-
-    fn below<T: Humane + PartialOrd>(
-        &mut self,
-        key: &'static str,
-        value: &T,
-        other_key: &str,
-        other: &T,
-    ) {
-        if value >= other {
-            self.refuse(
-                key,
-                format!(
-                    "{} is not below {other_key} ({})",
-                    value.humane(),
-                    other.humane()
-                ),
-            );
-        }
-    }
-
-    fn at_least<T: Humane + PartialOrd>(
-        &mut self,
-        key: &'static str,
-        value: &T,
-        other_key: &str,
-        other: &T,
-    ) {
-        if value < other {
-            self.refuse(
-                key,
-                format!(
-                    "{} is below {other_key} ({})",
-                    value.humane(),
-                    other.humane()
-                ),
-            );
-        }
-    }
-}
-
 /// Checks the whole configuration.
 pub fn check(config: &Config) -> Findings {
     let mut findings = Findings::default();
@@ -103,6 +40,7 @@ pub fn check(config: &Config) -> Findings {
     auth(&config.auth, &mut findings);
     history(&config.history, &mut findings);
     stream(&config.stream, &mut findings);
+    poll(&config.poll, &mut findings);
     limits(&config.limits, &mut findings);
     drain(&config.drain, &mut findings);
     health(&config.health, &mut findings);
@@ -334,6 +272,17 @@ fn stream(stream: &StreamConfig, found: &mut Findings) {
     );
 }
 
+fn poll(poll: &PollConfig, found: &mut Findings) {
+    found.within("poll.timeout", &poll.timeout, Duration::ZERO, minutes(10));
+    found.within("poll.max_timeout", &poll.max_timeout, secs(1), minutes(10));
+    found.at_least(
+        "poll.max_timeout",
+        &poll.max_timeout,
+        "poll.timeout",
+        &poll.timeout,
+    );
+}
+
 fn limits(limits: &LimitsConfig, found: &mut Findings) {
     found.within("limits.connections", &limits.connections, 0, 10_000_000);
     found.within(
@@ -383,6 +332,12 @@ fn limits(limits: &LimitsConfig, found: &mut Findings) {
         &limits.streams_per_connection,
         1,
         10_000,
+    );
+    found.within(
+        "limits.page_bytes",
+        &limits.page_bytes,
+        Size::kib(1),
+        Size::mib(64),
     );
     found.at_least(
         "limits.ring_bytes",

@@ -185,6 +185,16 @@ pub struct StreamConfig {
     pub user_timeout: Duration,
 }
 
+/// `[poll]`: how long a poll waits.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct PollConfig {
+    #[serde(with = "duration")]
+    pub timeout: Duration,
+    #[serde(with = "duration")]
+    pub max_timeout: Duration,
+}
+
 /// `[limits]`: the bound of every queue, ring and wait.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -206,6 +216,8 @@ pub struct LimitsConfig {
     pub new_heads_per_second: u32,
     pub embedded_channels: usize,
     pub streams_per_connection: usize,
+    #[serde(with = "text")]
+    pub page_bytes: Size,
 }
 
 /// `[drain]`: how the node leaves.

@@ -1,11 +1,9 @@
-//! Sluice's own blocks on the stream: `sluice.open`, `sluice.reset` and
-//! `sluice.close`. Each has data and, once anything is known, an id.
+//! Sluice's own blocks, before they have a shape: `sluice.open`, `sluice.reset`
+//! and `sluice.close`, with the JSON text that is their data everywhere.
 
 use std::time::Duration;
 
-use bytes::BytesMut;
 use serde_json::{Map, Value, json};
-use sluice_wire::sse;
 
 use crate::hub::exchange::Reset;
 use crate::reasons::CloseReason;
@@ -34,53 +32,59 @@ impl Status {
     }
 }
 
+/// One of Sluice's own blocks.
+#[derive(Clone, Debug)]
+pub struct Notice<'a> {
+    pub event_type: &'static str,
+    /// The channel it is about, if it is about one.
+    pub channel: Option<&'a str>,
+    /// JSON text.
+    pub data: String,
+    /// The wait before a reconnect, where that matters.
+    pub retry: Option<Duration>,
+}
+
 /// Where the stream continues from, with the wait before a reconnect.
-pub fn write_open<'a>(
+pub fn open<'a>(
     node: &str,
     channels: impl Iterator<Item = (&'a str, Status)>,
-    id: &[u8],
     retry: Duration,
-    out: &mut BytesMut,
-) {
+) -> Notice<'static> {
     let channels: Map<String, Value> = channels
         .map(|(name, status)| (name.to_owned(), status.as_str().into()))
         .collect();
-    sse::write_retry_line(retry, out);
-    write_block(
-        "sluice.open",
-        id,
-        &json!({ "node": node, "channels": channels }),
-        out,
-    );
+    Notice {
+        event_type: "sluice.open",
+        channel: None,
+        data: json!({ "node": node, "channels": channels }).to_string(),
+        retry: Some(retry),
+    }
 }
 
 /// History cannot prove continuity of this channel.
-pub fn write_reset(channel: &str, reset: &Reset, id: &[u8], out: &mut BytesMut) {
+#[must_use]
+pub fn reset<'a>(channel: &'a str, reset: &Reset) -> Notice<'a> {
     let data = json!({
         "channel": channel,
         "reason": reset.reason.as_label(),
         "from": reset.from.map(|place| place.to_string()),
         "to": reset.to.to_string(),
     });
-    write_block("sluice.reset", id, &data, out);
+    Notice {
+        event_type: "sluice.reset",
+        channel: Some(channel),
+        data: data.to_string(),
+        retry: None,
+    }
 }
 
-/// Why the stream ends, with the wait before a reconnect where that matters.
-pub fn write_close(reason: CloseReason, id: &[u8], retry: Option<Duration>, out: &mut BytesMut) {
-    if let Some(retry) = retry {
-        sse::write_retry_line(retry, out);
+/// Why the stream ends.
+#[must_use]
+pub fn close(reason: CloseReason, retry: Option<Duration>) -> Notice<'static> {
+    Notice {
+        event_type: "sluice.close",
+        channel: None,
+        data: json!({ "reason": reason.as_label() }).to_string(),
+        retry,
     }
-    write_block(
-        "sluice.close",
-        id,
-        &json!({ "reason": reason.as_label() }),
-        out,
-    );
-}
-
-fn write_block(event_type: &str, id: &[u8], data: &Value, out: &mut BytesMut) {
-    if !id.is_empty() {
-        sse::write_id_line(id, out);
-    }
-    sse::write_event_tail(Some(event_type), data.to_string().as_bytes(), out);
 }

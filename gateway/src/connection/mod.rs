@@ -4,6 +4,7 @@
 pub mod blocks;
 pub mod chunk;
 pub mod seat;
+pub mod shapes;
 pub mod stream;
 pub mod worker;
 
@@ -12,9 +13,9 @@ use std::time::Duration;
 use sluice_wire::channel::Channel;
 use sluice_wire::cursor::Cursor;
 
-use crate::hub::frame::Format;
 use crate::hub::ring::RingLimits;
 use crate::reasons::CloseReason;
+use shapes::Shape;
 
 /// The way out of a connection: plain bodies, and whatever else carries bytes.
 pub trait Transport {
@@ -39,14 +40,25 @@ pub enum StartAt {
     Last(u32),
 }
 
+impl StartAt {
+    /// Whether the reader came without a place.
+    #[must_use]
+    pub fn is_fresh(&self) -> bool {
+        match self {
+            StartAt::Live | StartAt::Since(_) | StartAt::Last(_) => true,
+            StartAt::Cursor(_) | StartAt::Unreadable => false,
+        }
+    }
+}
+
 /// What a reader asked for, checked and allowed.
 #[derive(Clone, Debug)]
 pub struct Opening {
     pub channels: Vec<Channel>,
     pub start: StartAt,
-    /// The cursor as it came, if it can stand in an `id:` line.
+    /// The cursor as it came, if it can be given back.
     pub incoming: Option<String>,
-    pub format: Format,
+    pub shape: Shape,
     /// When the right to read ends, on the node's monotonic clock.
     pub expires_at: Option<Duration>,
 }

@@ -71,6 +71,15 @@ impl Seat {
         owed && self.place.is_none() && !sabotaged(Mutant::PartialCursor)
     }
 
+    /// Whether no answer is waited for.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        match self.state {
+            State::Asking { .. } | State::Probed(_) | State::Unsettled => false,
+            State::Replaying { .. } | State::Resetting(_) | State::Live { .. } => true,
+        }
+    }
+
     /// The question that is still open: its serial and what was asked.
     #[must_use]
     pub fn open_question(&self) -> Option<(u64, Start)> {

@@ -1,23 +1,22 @@
 //! One connection as a state machine: open, catch up, live, close. It is
 //! pulled for bytes and gives whole blocks only.
 
+mod answer;
+mod steps;
+
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use slab::Slab;
 use sluice_wire::cursor;
-use sluice_wire::position::Position;
-use sluice_wire::sse;
 use smallvec::SmallVec;
 
 use super::blocks::{self, Status};
-use super::chunk::Chunk;
-use super::seat::{Seat, State};
+use super::seat::Seat;
+use super::shapes::{Shape, Sheet};
 use super::worker::LocalChannel;
-use super::{StreamLimits, Transport};
-use crate::hub::exchange::{Entry, Reset, Start};
-use crate::hub::frame::{EventFrame, Format};
-use crate::hub::proof::links;
+use super::{Opening, StreamLimits, Transport};
+use crate::hub::exchange::Start;
 use crate::hub::sabotage::{Mutant, sabotaged};
 use crate::reasons::{CloseReason, ReplayOutcome, ResetReason};
 
@@ -37,7 +36,9 @@ pub struct Stream<T> {
     pub(super) bytes: u64,
     /// The reader's own cursor, until this stream has one to give.
     pub(super) incoming: Option<Box<str>>,
-    format: Format,
+    shape: Shape,
+    /// The reader came without a place.
+    fresh: bool,
     greeted: bool,
     opened: bool,
     /// A seat has become known since the last `sluice.open`.
@@ -89,15 +90,14 @@ pub struct Tally {
 impl<T: Transport> Stream<T> {
     pub(super) fn new(
         transport: T,
-        seats: SmallVec<[Seat; 1]>,
-        format: Format,
+        opening: &Opening,
         now: Duration,
         end_at: (Duration, CloseReason),
         heartbeat: Duration,
     ) -> Stream<T> {
         Stream {
             transport,
-            seats,
+            seats: SmallVec::new(),
             close: None,
             end_at,
             opened_at: now,
@@ -105,8 +105,9 @@ impl<T: Transport> Stream<T> {
             heartbeat_at: now + heartbeat,
             events: 0,
             bytes: 0,
-            incoming: None,
-            format,
+            incoming: opening.incoming.as_deref().map(Into::into),
+            shape: opening.shape,
+            fresh: opening.start.is_fresh(),
             greeted: false,
             opened: false,
             news: false,
@@ -145,38 +146,83 @@ impl<T: Transport> Stream<T> {
         }
     }
 
+    /// Whether the stream has come to the end that it has by itself.
+    pub(super) fn is_over(&self, now: Duration, open_wait: Duration) -> bool {
+        match self.shape {
+            Shape::EventStream { .. } | Shape::Ndjson => self.end_at.0 <= now,
+            Shape::Poll(_) => self.poll_is_over(now, open_wait),
+        }
+    }
+
+    /// Whether it writes what arrives as it arrives; a poll may hold back for channels whose place is unknown.
+    pub(super) fn keeps_up(&self) -> bool {
+        match self.shape {
+            Shape::EventStream { .. } | Shape::Ndjson => true,
+            Shape::Poll(_) => false,
+        }
+    }
+
+    /// Whether the last bytes have been given.
+    pub(super) fn has_ended(&self) -> bool {
+        self.ended
+    }
+
     /// Everything that is due, up to the limit of one chunk.
     pub(super) fn pull(&mut self, around: &mut Around<'_>) -> Pull {
         self.due_since = None;
         if self.ended {
             return Pull::End;
         }
-        let mut chunk = Chunk::default();
-        if !self.greeted {
-            self.greeted = true;
-            chunk.push(Bytes::from_static(sse::HEARTBEAT));
+        let mut sheet = Sheet::new(self.shape, around.limits.chunk_bytes);
+        match self.shape {
+            Shape::EventStream { .. } | Shape::Ndjson => self.pull_blocks(around, &mut sheet),
+            Shape::Poll(_) => return self.pull_answer(around, sheet),
         }
-        if self.open_is_due(around) {
-            self.write_open(around, &mut chunk);
-        }
-        if self.opened {
-            self.drain(around, &mut chunk);
-        }
-        if let Some(reason) = self.close
-            && chunk.len() < around.limits.chunk_bytes
-        {
-            self.write_close(reason, around, &mut chunk);
-        }
-        if self.heartbeat_due && chunk.is_empty() {
-            chunk.push(Bytes::from_static(sse::HEARTBEAT));
-        }
-        if chunk.is_empty() {
+        if sheet.is_empty() {
             return Pull::Pending;
         }
+        let bytes = sheet.freeze();
         self.heartbeat_due = false;
         self.heartbeat_at = around.now + around.limits.heartbeat;
-        self.bytes += chunk.len() as u64;
-        Pull::Bytes(chunk.freeze())
+        self.give(bytes, around.now)
+    }
+
+    fn give(&mut self, bytes: Bytes, now: Duration) -> Pull {
+        self.bytes += bytes.len() as u64;
+        // The last bytes are on their way: somebody has to fetch the end.
+        self.due_since = self.ended.then_some(now);
+        Pull::Bytes(bytes)
+    }
+
+    /// Cuts off a peer that leaves the last bytes unread.
+    pub(super) fn cut_if_unread(&mut self, now: Duration, age: Duration) {
+        if self.due_since.is_some_and(|since| since + age <= now) {
+            if self.close.is_some_and(|reason| !reason.is_told()) {
+                self.close = Some(CloseReason::SlowConsumer);
+            }
+            self.transport.abort();
+        }
+    }
+
+    fn pull_blocks(&mut self, around: &mut Around<'_>, sheet: &mut Sheet) {
+        if !self.greeted {
+            self.greeted = true;
+            sheet.heartbeat();
+        }
+        if self.open_is_due(around) {
+            self.write_open(around, sheet);
+        }
+        if self.opened {
+            self.drain(around, sheet);
+        }
+        if let Some(reason) = self.close
+            && sheet.has_room()
+        {
+            self.write_close(reason, around, sheet);
+        }
+        if self.heartbeat_due && sheet.is_empty() {
+            sheet.heartbeat();
+        }
     }
 
     fn open_is_due(&self, around: &Around<'_>) -> bool {
@@ -187,233 +233,25 @@ impl<T: Transport> Stream<T> {
             || around.now >= self.opened_at + around.limits.open_wait
     }
 
-    fn write_open(&mut self, around: &Around<'_>, chunk: &mut Chunk) {
+    fn write_open(&mut self, around: &Around<'_>, sheet: &mut Sheet) {
         self.opened = true;
         self.news = false;
-        let id = self.cursor();
+        let cursor = self.cursor();
         let retry = jittered(around.limits.retry, around.jitter);
         let channels = self.seats.iter().filter_map(|seat| {
             let channel = around.channels.get(seat.channel)?;
             Some((channel.name.as_str(), seat.status))
         });
-        blocks::write_open(&around.limits.node, channels, &id, retry, chunk.buffer());
+        let notice = blocks::open(&around.limits.node, channels, retry);
+        sheet.notice(&notice, &cursor);
     }
 
-    fn write_close(&mut self, reason: CloseReason, around: &Around<'_>, chunk: &mut Chunk) {
+    fn write_close(&mut self, reason: CloseReason, around: &Around<'_>, sheet: &mut Sheet) {
         self.ended = true;
         let retry = (reason == CloseReason::Drain)
             .then(|| Duration::from_millis(200).mul_f64(1.0 + 9.0 * around.jitter));
-        blocks::write_close(reason, &self.cursor(), retry, chunk.buffer());
-    }
-
-    /// Gives each seat its turn, so that a busy channel cannot starve another.
-    fn drain(&mut self, around: &mut Around<'_>, chunk: &mut Chunk) {
-        let seats = self.seats.len();
-        self.turn = self.turn.wrapping_add(1);
-        for offset in 0..seats {
-            let seat = (usize::from(self.turn) + offset) % seats;
-            while chunk.len() < around.limits.chunk_bytes && self.step(seat, around, chunk) {}
-        }
-    }
-
-    /// Writes the next thing that one seat has; false when it has nothing.
-    fn step(&mut self, index: usize, around: &mut Around<'_>, chunk: &mut Chunk) -> bool {
-        let Some(seat) = self.seats.get_mut(index) else {
-            return false;
-        };
-        match &mut seat.state {
-            State::Asking { .. } | State::Probed(_) | State::Unsettled => false,
-            State::Resetting(reset) => {
-                let reset = *reset;
-                self.tell_reset(index, &reset, around, chunk);
-                self.settle(index, reset.to, around);
-                true
-            }
-            State::Replaying { events, next } => {
-                if let Some(frame) = events.get(*next).cloned() {
-                    *next += 1;
-                    seat.replayed = seat.replayed.saturating_add(1);
-                    around.tally.replayed += 1;
-                    let checked = !sabotaged(Mutant::SkipChainCheckOnResume);
-                    self.deliver(index, &frame, checked, around, chunk)
-                } else {
-                    self.end_of_page(index, around)
-                }
-            }
-            State::Live { next } => {
-                let serial = *next;
-                self.step_live(index, serial, around, chunk)
-            }
-        }
-    }
-
-    fn step_live(
-        &mut self,
-        index: usize,
-        serial: u64,
-        around: &mut Around<'_>,
-        chunk: &mut Chunk,
-    ) -> bool {
-        let channels = around.channels;
-        let Some(seat) = self.seats.get_mut(index) else {
-            return false;
-        };
-        let Some(ring) = channels
-            .get(seat.channel)
-            .and_then(|local| local.ring.as_ref())
-        else {
-            return false;
-        };
-        if ring.has_lost(serial) {
-            if sabotaged(Mutant::SkipEvicted) {
-                seat.state = State::Live { next: ring.first() };
-                return true;
-            }
-            self.close(CloseReason::SlowConsumer, around.now);
-            return false;
-        }
-        let Some(entry) = ring.get(serial) else {
-            return false;
-        };
-        seat.state = State::Live { next: serial + 1 };
-        match entry {
-            Entry::Event(frame) => {
-                let delivered = self.deliver(index, frame, true, around, chunk);
-                if delivered {
-                    around
-                        .tally
-                        .latencies
-                        .push(latency(frame.position, around.wall));
-                }
-                delivered
-            }
-            Entry::Ephemeral(frame) => {
-                let id = self.cursor();
-                if !id.is_empty() {
-                    sse::write_id_line(&id, chunk.buffer());
-                }
-                chunk.push(frame.tail(self.format));
-                around.tally.ephemerals += 1;
-                self.events += 1;
-                true
-            }
-            Entry::Reset(reset) => {
-                let reset = *reset;
-                self.tell_reset(index, &reset, around, chunk);
-                true
-            }
-        }
-    }
-
-    fn deliver(
-        &mut self,
-        index: usize,
-        frame: &EventFrame,
-        checked: bool,
-        around: &mut Around<'_>,
-        chunk: &mut Chunk,
-    ) -> bool {
-        let Some(seat) = self.seats.get_mut(index) else {
-            return false;
-        };
-        let linked = seat
-            .place
-            .is_some_and(|place| links(place, frame.position, frame.prev));
-        if checked && !linked {
-            around.tally.unlinked += 1;
-            if let Some(place) = seat.place {
-                around.questions.push((index, Start::After(place), None));
-                seat.state = State::Unsettled;
-            }
-            return false;
-        }
-        seat.place = Some(frame.position);
-        if self.seats.len() == 1 {
-            chunk.push(frame.block(self.format));
-        } else {
-            let id = self.cursor();
-            if !id.is_empty() {
-                sse::write_id_line(&id, chunk.buffer());
-            }
-            chunk.push(frame.tail(self.format));
-        }
-        self.events += 1;
-        true
-    }
-
-    fn tell_reset(
-        &mut self,
-        index: usize,
-        reset: &Reset,
-        around: &mut Around<'_>,
-        chunk: &mut Chunk,
-    ) {
-        let Some(seat) = self.seats.get_mut(index) else {
-            return;
-        };
-        seat.place = Some(reset.to);
-        seat.replayed = 0;
-        let Some(local) = around.channels.get(seat.channel) else {
-            return;
-        };
-        let id = self.cursor();
-        around.tally.resets.push(reset.reason);
-        blocks::write_reset(local.name.as_str(), reset, &id, chunk.buffer());
-    }
-
-    fn end_of_page(&mut self, index: usize, around: &mut Around<'_>) -> bool {
-        let Some(seat) = self.seats.get_mut(index) else {
-            return false;
-        };
-        let Some(place) = seat.place else {
-            return false;
-        };
-        let ring = around
-            .channels
-            .get(seat.channel)
-            .and_then(|local| local.ring.as_ref());
-        let arrived = ring.is_some_and(|ring| ring.prove(place).is_some())
-            && !sabotaged(Mutant::LimitOnArrival);
-        if seat.replayed > around.limits.backfill_events && !arrived {
-            seat.state = State::Unsettled;
-            around
-                .questions
-                .push((index, Start::Live, Some(ResetReason::BackfillLimit)));
-            return false;
-        }
-        if sabotaged(Mutant::ForgetTheNextPage)
-            && let Some(ring) = ring
-        {
-            seat.place = Some(ring.tip());
-            seat.state = State::Live { next: ring.end() };
-            return false;
-        }
-        self.settle(index, place, around)
-    }
-
-    /// Live from `place` on if the ring proves it, else asks the node. True when live.
-    pub(super) fn settle(
-        &mut self,
-        index: usize,
-        place: Position,
-        around: &mut Around<'_>,
-    ) -> bool {
-        let Some(seat) = self.seats.get_mut(index) else {
-            return false;
-        };
-        let ring = around
-            .channels
-            .get(seat.channel)
-            .and_then(|local| local.ring.as_ref());
-        seat.place = Some(place);
-        if let Some(next) = ring.and_then(|ring| ring.prove(place)) {
-            seat.state = State::Live { next };
-            seat.replayed = 0;
-            return true;
-        }
-        seat.state = State::Unsettled;
-        around.questions.push((index, Start::After(place), None));
-        false
+        let cursor = self.cursor();
+        sheet.notice(&blocks::close(reason, retry), &cursor);
     }
 
     /// Where the reader stands, as the `id:` of the next block. It is the reader's own cursor when nothing is known, and
@@ -451,14 +289,6 @@ impl<T: Transport> Stream<T> {
         }
         id
     }
-}
-
-/// Milliseconds from publish to now.
-fn latency(published: Position, wall: u64) -> i64 {
-    let published = i64::try_from(published.id().ms).unwrap_or(i64::MAX);
-    i64::try_from(wall)
-        .unwrap_or(i64::MAX)
-        .saturating_sub(published)
 }
 
 /// Between 75 % and 125 % of `retry`.

@@ -9,10 +9,10 @@ use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use slab::Slab;
 use sluice_wire::channel::Channel;
-use smallvec::SmallVec;
 
 use super::blocks::Status;
 use super::seat::{Seat, State};
+use super::shapes::Shape;
 use super::stream::{Around, Pull, Stream, Tally};
 use super::{Ended, Opening, StreamLimits, Transport};
 use crate::hub::exchange::{Entry, ToNode, ToWorker};
@@ -22,6 +22,8 @@ use crate::reasons::CloseReason;
 
 /// Streams that one tick can look at without being felt.
 const SWEPT_AT_ONCE: usize = 20_000;
+/// Bytes that have been due for so long are not being fetched.
+const STALLED: Duration = Duration::from_secs(1);
 
 /// A channel as one worker sees it.
 #[derive(Debug)]
@@ -71,26 +73,8 @@ impl<T: Transport> Worker<T> {
 
     /// Takes a stream in; pull it by the key that comes back.
     pub fn open(&mut self, opening: &Opening, transport: T, now: Duration) -> usize {
-        let jitter = self.rng.random_range(0.8..1.2);
-        let mut end_at = (
-            now + self.limits.max_age.mul_f64(jitter),
-            CloseReason::MaxAge,
-        );
-        if let Some(expires_at) = opening.expires_at
-            && expires_at < end_at.0
-        {
-            end_at = (expires_at, CloseReason::TokenExpired);
-        }
-        let heartbeat = self.limits.heartbeat;
-        let mut stream = Stream::new(
-            transport,
-            SmallVec::new(),
-            opening.format,
-            now,
-            end_at,
-            heartbeat,
-        );
-        stream.incoming = opening.incoming.as_deref().map(Into::into);
+        let end_at = self.end_of(opening, now);
+        let stream = Stream::new(transport, opening, now, end_at, self.limits.heartbeat);
         let key = self.streams.insert(stream);
         for channel in &opening.channels {
             self.seat(key, channel);
@@ -123,6 +107,12 @@ impl<T: Transport> Worker<T> {
             self.ask(key, seat, start, reset);
         }
         pull
+    }
+
+    /// Why a stream has ended or is about to.
+    #[must_use]
+    pub fn close_reason(&self, key: usize) -> Option<CloseReason> {
+        self.streams.get(key)?.close
     }
 
     /// Lets a stream go, whoever ended it.
@@ -224,6 +214,22 @@ impl<T: Transport> Worker<T> {
             .map(|stream| &mut stream.transport)
     }
 
+    /// When a stream ends by itself, and why.
+    fn end_of(&mut self, opening: &Opening, now: Duration) -> (Duration, CloseReason) {
+        let jitter = self.rng.random_range(0.8..1.2);
+        let (age, reason) = match opening.shape {
+            Shape::EventStream { .. } | Shape::Ndjson => {
+                (self.limits.max_age.mul_f64(jitter), CloseReason::MaxAge)
+            }
+            Shape::Poll(terms) => (terms.timeout, CloseReason::PollDone),
+        };
+        let end_at = now + age;
+        match opening.expires_at {
+            Some(expires_at) if expires_at < end_at => (expires_at, CloseReason::TokenExpired),
+            Some(_) | None => (end_at, reason),
+        }
+    }
+
     fn end_within(&mut self, key: usize, from: Duration, window: Duration) {
         let share: f64 = self.rng.random();
         let at = from + window.mul_f64(share);
@@ -302,29 +308,32 @@ impl<T: Transport> Worker<T> {
         let Some(stream) = self.streams.get_mut(key) else {
             return;
         };
-        if stream.end_at.0 <= now {
+        if stream.has_ended() {
+            stream.cut_if_unread(now, age.max(STALLED));
+            return;
+        }
+        if stream.is_over(now, self.limits.open_wait) {
             let reason = stream.end_at.1;
             stream.close(reason, now);
         }
-        let fallen = stream.seats.iter().any(|seat| {
-            let State::Live { next } = seat.state else {
-                return false;
-            };
-            let ring = self
-                .channels
-                .get(seat.channel)
-                .and_then(|local| local.ring.as_ref());
-            ring.is_some_and(|ring| {
-                ring.has_lost(next) || ring.arrived(next).is_some_and(|at| at + age <= now)
-            })
-        });
+        let fallen = stream.keeps_up()
+            && stream.seats.iter().any(|seat| {
+                let State::Live { next } = seat.state else {
+                    return false;
+                };
+                let ring = self
+                    .channels
+                    .get(seat.channel)
+                    .and_then(|local| local.ring.as_ref());
+                ring.is_some_and(|ring| {
+                    ring.has_lost(next) || ring.arrived(next).is_some_and(|at| at + age <= now)
+                })
+            });
         let unread = stream.due_since.is_some_and(|since| since + age <= now);
         if (fallen || unread) && !sabotaged(Mutant::SkipEvicted) {
             stream.close = Some(stream.close.unwrap_or(CloseReason::SlowConsumer));
             // Bytes are due and nobody fetches them: the close block would wait too.
-            let stalled = stream
-                .due_since
-                .is_some_and(|since| since + Duration::from_secs(1) <= now);
+            let stalled = stream.due_since.is_some_and(|since| since + STALLED <= now);
             if stalled {
                 stream.transport.abort();
             } else {
@@ -337,3 +346,7 @@ impl<T: Transport> Worker<T> {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "worker/shape_tests.rs"]
+mod tests;

@@ -12,7 +12,7 @@ use actix_web::middleware::Next;
 use actix_web::{Error, HttpResponse, web};
 
 use super::problem::{Code, Problem};
-use super::routes::{EVENTS, Public};
+use super::routes::{EVENTS, POLL, Public};
 use crate::config::origin;
 use crate::reasons::RejectReason;
 
@@ -113,7 +113,7 @@ pub async fn layer<B: MessageBody + 'static>(
             .headers()
             .contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
     if verdict == Verdict::Refused
-        && request.path() == EVENTS
+        && [EVENTS, POLL].contains(&request.path())
         && let Some(public) = request.app_data::<web::Data<Public>>()
     {
         public.connections.rejected.of(RejectReason::Origin).inc();

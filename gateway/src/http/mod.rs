@@ -1,5 +1,6 @@
 //! The HTTP surface. Only this module knows actix-web.
 
+pub mod accept;
 pub mod auth;
 pub mod body;
 pub mod cors;
@@ -9,9 +10,11 @@ pub mod page;
 pub mod params;
 pub mod patterns;
 pub mod peer;
+pub mod poll;
 pub mod probes;
 pub mod problem;
 pub mod publish;
+pub mod refusal;
 pub mod routes;
 pub mod streams;
 pub mod subscribe;

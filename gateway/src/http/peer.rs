@@ -145,6 +145,14 @@ impl Peer {
         self.socket.is_none().then(|| Rc::clone(&self.streams))
     }
 
+    /// The connection's descriptor once more, where a request that waits for its answer would not notice its end:
+    /// HTTP/2, whose requests keep what tells a stream's body ([`PeerStreams::wake_when_gone`]) from being dropped.
+    #[must_use]
+    pub fn watch(&self) -> Option<TcpStream> {
+        let socket = self.streams.duplicate.get()?.as_ref()?.try_clone().ok()?;
+        TcpStream::from_std(socket.into()).ok()
+    }
+
     /// Cuts the connection of a client that has stopped reading, so that its dispatcher, which waits for room in
     /// the socket, ends. The client gets a reset (RST), and what it has not taken is dropped. With HTTP/2 the other streams of the connection end too, and resume.
     pub fn cut(&self) {

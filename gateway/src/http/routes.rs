@@ -6,13 +6,16 @@ use actix_web::web;
 
 use super::auth::Authenticator;
 use super::params::SubscribeLimits;
-use super::{dev, page, problem, publish, subscribe};
+use super::poll::PollLimits;
+use super::{dev, page, poll, problem, publish, subscribe};
 use crate::broker::Broker;
 use crate::health::Health;
 use crate::metrics::{ConnectionMetrics, HttpMetrics};
 
 /// Where streams are.
 pub const EVENTS: &str = "/v1/events";
+/// Where they are one answer at a time.
+pub const POLL: &str = "/v1/poll";
 
 /// What the public routes need; one per process, shared by its workers.
 pub struct Public {
@@ -28,6 +31,7 @@ pub struct Public {
 #[derive(Clone, Copy, Debug)]
 pub struct PublicLimits {
     pub subscribe: SubscribeLimits,
+    pub poll: PollLimits,
     /// Bytes of an event's data.
     pub event_bytes: usize,
     /// Bytes of any other body.
@@ -49,6 +53,14 @@ pub fn add(app: &mut web::ServiceConfig, dev: bool) {
             .route(web::post().to(subscribe::post))
             .default_service(web::to(|| async {
                 problem::method_not_allowed("GET, HEAD, POST")
+            })),
+    );
+    app.service(
+        web::resource(POLL)
+            .route(web::get().to(poll::get))
+            .route(web::head().to(poll::head))
+            .default_service(web::to(|| async {
+                problem::method_not_allowed("GET, HEAD")
             })),
     );
     app.service(

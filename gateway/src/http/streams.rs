@@ -255,7 +255,12 @@ impl LocalStreams {
         metrics.duration_seconds.observe(duration.as_secs_f64());
         metrics.bytes_sent.inc_by(bytes);
         let seconds = duration.as_secs_f64();
-        tracing::info!(%reason, seconds, events, bytes, "stream ended");
+        if reason == CloseReason::PollDone {
+            // A client that polls ends one after the other.
+            tracing::debug!(seconds, events, bytes, "poll answered");
+        } else {
+            tracing::info!(%reason, seconds, events, bytes, "stream ended");
+        }
     }
 }
 
@@ -282,6 +287,14 @@ pub struct StreamBody {
     /// Ended for [`BusyClient`].
     busy: bool,
     _permit: Permit,
+}
+
+impl StreamBody {
+    /// Why the stream has ended or is about to; nothing while it goes on.
+    #[must_use]
+    pub fn close_reason(&self) -> Option<CloseReason> {
+        self.streams.0.worker.borrow().close_reason(self.key)
+    }
 }
 
 /// The client keeps its worker busy without reading.

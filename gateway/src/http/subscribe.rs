@@ -1,5 +1,5 @@
-//! `GET` and `POST /v1/events`: from a request to a stream, or to a refusal
-//! that a browser's `EventSource` survives where it will pass.
+//! `GET` and `POST /v1/events`: from a request to a stream of Server-Sent Events or NDJSON,
+//! or to a refusal that a browser's `EventSource` survives where it will pass.
 
 use std::convert::Infallible;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -9,21 +9,20 @@ use actix_web::http::header::{self, HeaderMap};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
 use bytes::{Bytes, BytesMut};
 use futures_util::stream;
-use rand::Rng;
 
+use super::accept::{self, MediaType};
 use super::auth::{Action, AuthError, Grant};
 use super::body;
 use super::params::SubscribeRequest;
 use super::peer::Peer;
 use super::problem::{Code, Problem};
+use super::refusal::Refusal;
 use super::routes::Public;
 use super::streams::LocalStreams;
+use crate::connection::shapes::{Shape, sse};
 use crate::connection::{Opening, blocks};
 use crate::health::Phase;
-use crate::hub::frame::Format;
-use crate::reasons::{CloseReason, RejectReason};
-
-const EVENT_STREAM: &str = "text/event-stream; charset=utf-8";
+use crate::reasons::RejectReason;
 
 /// `GET /v1/events?channel=orders`.
 ///
@@ -47,13 +46,17 @@ pub async fn head(
     request: HttpRequest,
     public: web::Data<Public>,
 ) -> Result<HttpResponse, Problem> {
-    let wanted = from_query(&request, &public);
-    check(&request, wanted, &public)?;
+    let wanted = count_bad(from_query(&request, &public), &public)?;
+    let media_type = count_bad(media_type(request.headers()), &public)?;
+    authorize(&request, &wanted, &public)?;
     // As long as the answer to GET: of unknown length.
-    Ok(event_stream().streaming(stream::empty::<Result<Bytes, Infallible>>()))
+    Ok(stream_head(media_type).streaming(stream::empty::<Result<Bytes, Infallible>>()))
 }
 
-fn from_query(request: &HttpRequest, public: &Public) -> Result<SubscribeRequest, Problem> {
+pub(super) fn from_query(
+    request: &HttpRequest,
+    public: &Public,
+) -> Result<SubscribeRequest, Problem> {
     SubscribeRequest::from_query(
         request.query_string(),
         request.headers(),
@@ -89,42 +92,63 @@ fn subscribe(
     public: &Public,
     streams: &LocalStreams,
 ) -> Result<HttpResponse, Problem> {
-    let (wanted, grant) = check(request, wanted, public)?;
+    let wanted = count_bad(wanted, public)?;
+    let media_type = count_bad(media_type(request.headers()), public)?;
+    let grant = authorize(request, &wanted, public)?;
     if public.health.phase() == Phase::Draining {
         return refuse(Refusal::Drain, request, &wanted, public);
     }
     let Some(peer) = peer else {
         return refuse(Refusal::Limit, request, &wanted, public);
     };
-    match streams.open(&opening(&wanted, &grant, public), peer) {
-        Some(body) => Ok(event_stream().body(body)),
+    let shape = match media_type {
+        MediaType::EventStream => Shape::EventStream {
+            envelope: wanted.envelope,
+        },
+        MediaType::Ndjson => Shape::Ndjson,
+    };
+    match streams.open(&opening(&wanted, shape, &grant, public), peer) {
+        Some(body) => Ok(stream_head(media_type).body(body)),
         None => refuse(Refusal::Overload, request, &wanted, public),
     }
 }
 
-/// Whether the request may have what it wants, as far as it says itself.
-fn check(
-    request: &HttpRequest,
-    wanted: Result<SubscribeRequest, Problem>,
-    public: &Public,
-) -> Result<(SubscribeRequest, Grant), Problem> {
+/// Counts a request that could not be understood.
+///
+/// # Errors
+/// As given.
+pub(super) fn count_bad<T>(understood: Result<T, Problem>, public: &Public) -> Result<T, Problem> {
     let rejected = &public.connections.rejected;
-    let wanted = wanted.inspect_err(|_| rejected.of(RejectReason::BadRequest).inc())?;
-    if !accepts_event_stream(request.headers()) {
-        rejected.of(RejectReason::BadRequest).inc();
-        let detail = "this resource is a text/event-stream; accept that, or */*";
-        return Err(Problem::new(Code::NotAcceptable, detail));
-    }
+    understood.inspect_err(|_| rejected.of(RejectReason::BadRequest).inc())
+}
+
+fn media_type(headers: &HeaderMap) -> Result<MediaType, Problem> {
+    accept::preferred(headers).ok_or_else(|| {
+        let detail = "accept text/event-stream, application/x-ndjson or */*";
+        Problem::new(Code::NotAcceptable, detail)
+    })
+}
+
+/// Whether the caller may read what it wants.
+///
+/// # Errors
+/// 400, 401 or 403.
+pub(super) fn authorize(
+    request: &HttpRequest,
+    wanted: &SubscribeRequest,
+    public: &Public,
+) -> Result<Grant, Problem> {
+    let rejected = &public.connections.rejected;
     let grant = public.authenticator.authenticate(request.headers());
     let grant = grant.inspect_err(|error| {
         public.http.auth_failures.of(error.code()).inc();
         rejected.of(RejectReason::Unauthorized).inc();
     })?;
-    allow(&grant, &wanted).inspect_err(|error| {
+    allow(&grant, wanted).inspect_err(|error| {
         public.http.auth_failures.of(error.code()).inc();
         rejected.of(RejectReason::Forbidden).inc();
     })?;
-    Ok((wanted, grant))
+    Ok(grant)
 }
 
 fn allow(grant: &Grant, wanted: &SubscribeRequest) -> Result<(), AuthError> {
@@ -139,7 +163,12 @@ fn now(public: &Public) -> SystemTime {
     UNIX_EPOCH + Duration::from_millis(public.broker.clock().wall())
 }
 
-fn opening(wanted: &SubscribeRequest, grant: &Grant, public: &Public) -> Opening {
+pub(super) fn opening(
+    wanted: &SubscribeRequest,
+    shape: Shape,
+    grant: &Grant,
+    public: &Public,
+) -> Opening {
     let left = grant.expires_at.map(|at| {
         at.duration_since(SystemTime::now())
             .unwrap_or(Duration::ZERO)
@@ -148,61 +177,23 @@ fn opening(wanted: &SubscribeRequest, grant: &Grant, public: &Public) -> Opening
         channels: wanted.channels.clone(),
         start: wanted.start.clone(),
         incoming: wanted.incoming.clone(),
-        format: if wanted.envelope {
-            Format::Envelope
-        } else {
-            Format::Plain
-        },
+        shape,
         expires_at: left.map(|left| public.broker.clock().now() + left),
     }
 }
 
 /// The headers that keep proxies from holding events back.
-fn event_stream() -> HttpResponseBuilder {
+fn stream_head(media_type: MediaType) -> HttpResponseBuilder {
+    let content_type = match media_type {
+        MediaType::EventStream => "text/event-stream; charset=utf-8",
+        MediaType::Ndjson => "application/x-ndjson; charset=utf-8",
+    };
     let mut response = HttpResponse::Ok();
     response
-        .insert_header((header::CONTENT_TYPE, EVENT_STREAM))
+        .insert_header((header::CONTENT_TYPE, content_type))
         .insert_header((header::CACHE_CONTROL, "no-cache, no-transform"))
         .insert_header(("x-accel-buffering", "no"));
     response
-}
-
-/// Why a stream cannot begin now, though it may later.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Refusal {
-    /// The node is leaving.
-    Drain,
-    /// The connection carries as many streams as it may.
-    Limit,
-    /// The node carries as many streams as it may.
-    Overload,
-}
-
-impl Refusal {
-    fn close_reason(self) -> CloseReason {
-        match self {
-            Refusal::Drain => CloseReason::Drain,
-            Refusal::Limit => CloseReason::Limit,
-            Refusal::Overload => CloseReason::Overload,
-        }
-    }
-
-    /// The metric's label, the problem's code and its text.
-    fn terms(self) -> (RejectReason, Code, &'static str) {
-        match self {
-            Refusal::Drain => (RejectReason::Drain, Code::Draining, "this node is leaving"),
-            Refusal::Limit => (
-                RejectReason::Limit,
-                Code::TooManyConnections,
-                "this connection carries as many streams as it may",
-            ),
-            Refusal::Overload => (
-                RejectReason::Overload,
-                Code::Overloaded,
-                "this node carries as many streams as it may",
-            ),
-        }
-    }
 }
 
 /// Tells a caller to come back later. A native `EventSource` gives up for ever
@@ -213,59 +204,17 @@ fn refuse(
     wanted: &SubscribeRequest,
     public: &Public,
 ) -> Result<HttpResponse, Problem> {
-    let (rejection, code, text) = refusal.terms();
-    public.connections.rejected.of(rejection).inc();
-    let mut rng = rand::rng();
-    let retry = match refusal {
-        Refusal::Drain => Duration::from_millis(rng.random_range(200..2_000)),
-        Refusal::Limit | Refusal::Overload => public
-            .limits
-            .overload_retry
-            .mul_f64(rng.random_range(0.5..1.5)),
-    };
-    if !accepts_nothing_else(request.headers()) {
-        return Err(Problem::new(code, text).retry_after(retry));
+    refusal.count(public);
+    if !accept::is_event_source(request.headers()) {
+        return Err(refusal.problem(public));
     }
     let incoming = wanted.incoming.as_deref().unwrap_or_default();
     let mut block = BytesMut::new();
-    blocks::write_close(
-        refusal.close_reason(),
-        incoming.as_bytes(),
-        Some(retry),
-        &mut block,
-    );
-    let mut response = event_stream();
+    let close = blocks::close(refusal.close_reason(), Some(refusal.wait(public)));
+    sse::write_notice(&close, incoming.as_bytes(), &mut block);
+    let mut response = stream_head(MediaType::EventStream);
     if request.version() < Version::HTTP_2 {
         response.force_close();
     }
     Ok(response.body(block.freeze()))
-}
-
-/// Whether `text/event-stream` is acceptable (RFC 9110, 12.5.1).
-fn accepts_event_stream(headers: &HeaderMap) -> bool {
-    let mut ranges = media_ranges(headers).peekable();
-    ranges.peek().is_none()
-        || ranges.any(|range| matches!(&*range, "text/event-stream" | "text/*" | "*/*"))
-}
-
-/// Whether the caller takes `text/event-stream` and no other media type, as `EventSource` does.
-fn accepts_nothing_else(headers: &HeaderMap) -> bool {
-    let mut ranges = media_ranges(headers).peekable();
-    ranges.peek().is_some() && ranges.all(|range| range == "text/event-stream")
-}
-
-fn media_ranges(headers: &HeaderMap) -> impl Iterator<Item = String> {
-    headers
-        .get_all(header::ACCEPT)
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .map(|range| {
-            range
-                .split(';')
-                .next()
-                .unwrap_or_default()
-                .trim()
-                .to_ascii_lowercase()
-        })
-        .filter(|range| !range.is_empty())
 }

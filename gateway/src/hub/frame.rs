@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 use sluice_wire::channel::Channel;
 use sluice_wire::event::Event;
 use sluice_wire::position::Position;
-use sluice_wire::sse;
+use sluice_wire::{ndjson, sse};
 
 /// How a connection wants its events written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -16,6 +16,8 @@ pub enum Format {
     Plain,
     /// `data:` is a JSON object that names the channel too.
     Envelope,
+    /// That object, with the cursor before its members, is a line.
+    Ndjson,
 }
 
 /// An event of the chain and its bytes on the wire.
@@ -25,11 +27,12 @@ pub struct EventFrame {
     pub prev: Position,
     plain: Encoded,
     envelope: OnceLock<Encoded>,
+    ndjson: OnceLock<Encoded>,
     channel: Channel,
     event: Event,
 }
 
-/// A block: its own `id:` line, then the part that every connection shares.
+/// A block or line: its own place first, then the part that every connection shares.
 #[derive(Clone, Debug)]
 struct Encoded {
     block: Bytes,
@@ -46,18 +49,19 @@ impl EventFrame {
             prev: event.prev,
             plain,
             envelope: OnceLock::new(),
+            ndjson: OnceLock::new(),
             channel: channel.clone(),
             event,
         })
     }
 
-    /// The whole block, with the event's own position as its id: one channel's stream.
+    /// The whole block, with the event's own position as its id or cursor: one channel's stream.
     #[must_use]
     pub fn block(&self, format: Format) -> Bytes {
         self.encoded(format).block.clone()
     }
 
-    /// The block without its `id:` line: a stream of several channels writes its own.
+    /// The block without its own place: a stream of several channels writes its cursor there.
     #[must_use]
     pub fn tail(&self, format: Format) -> Bytes {
         let encoded = self.encoded(format);
@@ -74,16 +78,29 @@ impl EventFrame {
         match format {
             Format::Plain => &self.plain,
             Format::Envelope => self.envelope.get_or_init(|| {
-                let id = self.position.to_string();
-                let event = &self.event;
-                let view = sse::EventView {
-                    event_type: event.event_type.as_deref(),
-                    event_id: event.event_id.as_deref(),
-                    data: &event.data,
-                };
-                let json = sse::envelope_json(&self.channel, &id, &view);
-                Encoded::new(self.position, event.event_type.as_deref(), &json)
+                let json =
+                    sse::envelope_json(&self.channel, &self.position.to_string(), &self.view());
+                Encoded::new(self.position, self.event.event_type.as_deref(), &json)
             }),
+            Format::Ndjson => self.ndjson.get_or_init(|| {
+                let id = self.position.to_string();
+                let mut line = BytesMut::with_capacity(self.event.data.len() + 192);
+                ndjson::write_cursor(id.as_bytes(), &mut line);
+                let tail_at = line.len();
+                ndjson::write_event_tail(&self.channel, &id, &self.view(), &mut line);
+                Encoded {
+                    block: line.freeze(),
+                    tail_at,
+                }
+            }),
+        }
+    }
+
+    fn view(&self) -> sse::EventView<'_> {
+        sse::EventView {
+            event_type: self.event.event_type.as_deref(),
+            event_id: self.event.event_id.as_deref(),
+            data: &self.event.data,
         }
     }
 }
@@ -106,6 +123,7 @@ impl Encoded {
 pub struct EphemeralFrame {
     plain: Bytes,
     envelope: OnceLock<Bytes>,
+    ndjson: OnceLock<Bytes>,
     channel: Channel,
     data: Bytes,
 }
@@ -119,17 +137,19 @@ impl EphemeralFrame {
         Arc::new(EphemeralFrame {
             plain: plain.freeze(),
             envelope: OnceLock::new(),
+            ndjson: OnceLock::new(),
             channel: channel.clone(),
             data,
         })
     }
 
-    /// The block without its `id:` line.
+    /// The block without a place: each stream writes its cursor there.
     #[must_use]
     pub fn tail(&self, format: Format) -> Bytes {
         match format {
             Format::Plain => self.plain.clone(),
             Format::Envelope => self.envelope.get_or_init(|| self.enveloped()).clone(),
+            Format::Ndjson => self.ndjson.get_or_init(|| self.line()).clone(),
         }
     }
 
@@ -140,14 +160,23 @@ impl EphemeralFrame {
     }
 
     fn enveloped(&self) -> Bytes {
-        let view = sse::EventView {
-            event_type: None,
-            event_id: None,
-            data: &self.data,
-        };
-        let json = sse::envelope_json(&self.channel, "", &view);
+        let json = sse::envelope_json(&self.channel, "", &self.view());
         let mut tail = BytesMut::with_capacity(json.len() + 16);
         sse::write_event_tail(None, &json, &mut tail);
         tail.freeze()
+    }
+
+    fn line(&self) -> Bytes {
+        let mut tail = BytesMut::with_capacity(self.data.len() + 128);
+        ndjson::write_event_tail(&self.channel, "", &self.view(), &mut tail);
+        tail.freeze()
+    }
+
+    fn view(&self) -> sse::EventView<'_> {
+        sse::EventView {
+            event_type: None,
+            event_id: None,
+            data: &self.data,
+        }
     }
 }

@@ -12,6 +12,7 @@ use crate::config::{BrokerMode, Config, Functions};
 use crate::connection::StreamLimits;
 use crate::http::params::SubscribeLimits;
 use crate::http::peer::SocketOptions;
+use crate::http::poll::PollLimits;
 use crate::http::routes::PublicLimits;
 use crate::hub::chain::ChainLimits;
 use crate::hub::node::NodeLimits;
@@ -162,6 +163,11 @@ pub(super) fn public(config: &Config) -> PublicLimits {
         subscribe: SubscribeLimits {
             channels: config.limits.channels_per_connection,
             last: config.history.max_events,
+        },
+        poll: PollLimits {
+            timeout: config.poll.timeout,
+            max_timeout: config.poll.max_timeout,
+            page_bytes: u32::try_from(config.limits.page_bytes.get()).unwrap_or(u32::MAX),
         },
         event_bytes: config.limits.event_bytes.get(),
         body_bytes: config.http.body_bytes.get(),

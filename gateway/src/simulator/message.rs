@@ -28,7 +28,7 @@ impl Message {
                 envelope_id: None,
                 data: block.data.clone(),
             }),
-            Format::Envelope => {
+            Format::Envelope | Format::Ndjson => {
                 let object: Value =
                     serde_json::from_str(&block.data).map_err(|e| format!("{e}: {block:?}"))?;
                 let text = |field: &str| object[field].as_str().map(str::to_owned);
@@ -59,7 +59,7 @@ impl Message {
         let sent = String::from_utf8_lossy(&record.data);
         let (sent, id) = match format {
             Format::Plain => (sent.replace("\r\n", "\n").replace('\r', "\n"), None),
-            Format::Envelope => (sent.into_owned(), record.event_id.as_deref()),
+            Format::Envelope | Format::Ndjson => (sent.into_owned(), record.event_id.as_deref()),
         };
         if self.data != sent
             || self.event_type.as_deref() != record.event_type.as_deref()

@@ -13,8 +13,10 @@ use super::client::{Fresh, Session};
 use super::eventsource::{Block, Parser};
 use super::node::{Socket, clock};
 use super::world::{Due, MS, Simulation};
+use crate::connection::shapes::Shape;
 use crate::connection::stream::Pull;
 use crate::connection::{Opening, StartAt};
+use crate::hub::frame::Format;
 
 impl Simulation {
     pub fn session(&mut self, client: usize, dials: u32) -> Option<&mut Session> {
@@ -59,7 +61,9 @@ impl Simulation {
             channels,
             start,
             incoming: cursor,
-            format: client.format,
+            shape: Shape::EventStream {
+                envelope: client.format == Format::Envelope,
+            },
             expires_at,
         };
         let before = thread.worker.outbox().len();

@@ -31,8 +31,12 @@ impl Connection {
     }
 
     async fn ask(&mut self, accept: &str) -> ResponseFuture {
+        self.get("/v1/events?channel=a", accept).await
+    }
+
+    async fn get(&mut self, target: &str, accept: &str) -> ResponseFuture {
         let mut requests = self.requests.clone().ready().await.expect("room");
-        let request = Request::get("http://sluice.test/v1/events?channel=a")
+        let request = Request::get(format!("http://sluice.test{target}"))
             .header("accept", accept)
             .body(())
             .expect("a request");
@@ -195,6 +199,29 @@ fn streams_of_one_connection_are_limited() {
         gauge(&node, "one is gone", 3.0, SOON).await;
         streams.push(connection.stream().await);
         drop(elsewhere);
+    });
+}
+
+/// A waiting poll counts as a stream of its connection, and goes with it: nothing else would end it for a minute.
+#[test]
+fn waiting_polls_count_as_streams_and_go_with_their_connection() {
+    let node = Node::embedded(&[("LIMITS__STREAMS_PER_CONNECTION", "2")]).ready();
+    block_on(async {
+        let (public, target) = (node.public, "/v1/channels/a/events");
+        let publish = move || crate::harness::http::call(public, "POST", target, &[], b"x");
+        let answer = tokio::task::spawn_blocking(publish).await.expect("sent");
+        let place = crate::harness::node::id(&answer);
+        let target = format!("/v1/poll?channel=a&timeout=60s&last_event_id={place}");
+        let mut connection = Connection::open(&node).await;
+        let first = connection.get(&target, "*/*").await;
+        let second = connection.get(&target, "*/*").await;
+        gauge(&node, "both wait", 2.0, PATIENCE).await;
+        let refused = connection.get(&target, "*/*").await.await.expect("told");
+        assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
+        assert!(refused.headers().contains_key("retry-after"));
+        connection.driver.shutdown().await;
+        gauge(&node, "both are gone", 0.0, SOON).await;
+        drop((first, second));
     });
 }
 

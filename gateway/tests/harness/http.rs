@@ -315,7 +315,7 @@ impl Events {
     }
 
     /// The next line; nothing at the end of the chunked body or of the connection.
-    fn line(&mut self, deadline: Instant) -> Option<String> {
+    pub fn line(&mut self, deadline: Instant) -> Option<String> {
         loop {
             let rest = &self.chunks.out[self.taken..];
             if let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
