@@ -180,6 +180,19 @@ fn it_ends_where_the_channel_stood_at_first() {
     let gateway = Pages::start(1..=25, 20, 10);
     let ran = gateway.history(&[]);
     assert_eq!((ran.code, ran.stdout), (0, lines(1..=25)));
+
+    // Where that very event is no longer kept, the next one tells.
+    let event = |n: u64| format!("{{\"id\":\"{}\",\"data\":\"{n}\"}}", p(n));
+    let body = format!(
+        "{{\"events\":[{},{}],\"cursor\":\"{}\",\"head\":\"{}\",\"more\":false}}",
+        event(1),
+        event(3),
+        p(3),
+        p(2)
+    );
+    let gateway = Responder::new(vec![reply("200 OK", "application/json", &body)]);
+    let ran = run(gateway.sluice(&["history", "orders"]));
+    assert_eq!((ran.code, ran.stdout), (0, format!("{}\t-\t1\n", p(1))));
 }
 
 #[test]
