@@ -2,10 +2,11 @@
 //! event published so far, in order, each once, and nothing beside Sluice's own: an event out of nothing, a lost,
 //! repeated, reordered or altered one fails the step.
 
+mod told;
+
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
-use serde_json::Value;
+use anyhow::{Context, Result, ensure};
 use sluice_e2e::{
     client::{Client as Reader, Options},
     lab::Lab,
@@ -19,7 +20,7 @@ use sluice_e2e::{
 use crate::{
     program::{Event, Program, Seen},
     roster::{Client, Limit},
-    texts::{self, LINES, PLAIN, TYPES, Text, UTF8},
+    texts::{LINES, PLAIN, TYPES, Text, UTF8},
 };
 
 const ROOM: &str = "room";
@@ -276,133 +277,4 @@ impl<'a> Journey<'a> {
         }
         self.until_exact().await
     }
-
-    /// Leads the next connection to the other node.
-    fn turn(&mut self) {
-        self.at = 1 - self.at;
-        self.proxy.turn_to(self.nodes[self.at].http());
-    }
-
-    async fn publish(&mut self, kind: Option<&str>, data: &str) -> Result<()> {
-        let record = self.publisher.publish_text(ROOM, kind, data).await?;
-        let id = record
-            .position()
-            .context("the event's position")?
-            .to_owned();
-        self.expect(kind, id, data);
-        Ok(())
-    }
-
-    fn expect(&mut self, kind: Option<&str>, id: String, data: &str) {
-        let kind = kind.unwrap_or("message").to_owned();
-        let data = texts::received(self.client, data);
-        self.expected.push(Event { kind, id, data });
-    }
-
-    fn last(&self) -> Result<&Event> {
-        self.expected.last().context("nothing was published")
-    }
-
-    /// One more event, and the program has told exactly all.
-    async fn mark(&mut self) -> Result<()> {
-        let name = format!("mark {}", self.expected.len());
-        self.publish(None, &name).await?;
-        self.until_exact().await
-    }
-
-    /// Waits until the program has told the first `count` published events.
-    async fn until(&mut self, count: usize) -> Result<()> {
-        let program = &mut self.program;
-        let what = format!("{count} events are told");
-        wait::until(PATIENCE, &what, async || {
-            Ok((program.events()?.0.len() >= count).then_some(()))
-        })
-        .await
-    }
-
-    /// Waits for the event published last; all told must then be exactly all published.
-    async fn until_exact(&mut self) -> Result<()> {
-        let last = self.last()?.clone();
-        let program = &mut self.program;
-        let waited = wait::until(PATIENCE, "the last event is told", async || {
-            Ok(program.events()?.0.contains(&last).then_some(()))
-        })
-        .await;
-        let told = self.program.events()?.0;
-        let differ = told
-            .iter()
-            .zip(&self.expected)
-            .position(|(told, want)| told != want);
-        match differ {
-            Some(at) => bail!(
-                "event {at} is {}, not {}",
-                short(&told[at]),
-                short(&self.expected[at])
-            ),
-            None => waited?,
-        }
-        let (told, expected) = (told.len(), self.expected.len());
-        ensure!(told == expected, "{told} events are told, not {expected}");
-        Ok(())
-    }
-
-    /// Waits until Sluice itself has said `kind` with such data, and gives the last such event.
-    async fn own(&mut self, kind: &str, fits: impl Fn(&Value) -> bool) -> Result<Event> {
-        let program = &mut self.program;
-        wait::until(PATIENCE, &format!("{kind} is told"), async || {
-            let mut own = program
-                .events()?
-                .1
-                .into_iter()
-                .rev()
-                .filter(|event| event.kind == kind);
-            own.find_map(|event| match event.json() {
-                Ok(data) => fits(&data).then_some(Ok(event)),
-                Err(error) => Some(Err(error)),
-            })
-            .transpose()
-        })
-        .await
-    }
-
-    /// How many `sluice.open` said that the channel is in this state.
-    fn opened_with(&mut self, state: &str) -> Result<usize> {
-        let mut count = 0;
-        for event in self.program.events()?.1 {
-            count += usize::from(
-                event.kind == "sluice.open" && event.json()?["channels"][ROOM] == state,
-            );
-        }
-        Ok(count)
-    }
-
-    /// Waits until `count` streams were resumed from its own last id; another state would be another count.
-    async fn resumed(&mut self, count: usize) -> Result<()> {
-        let deadline = wait::until(PATIENCE, "the stream is resumed", async || {
-            Ok((self.opened_with("resumed")? >= count).then_some(()))
-        })
-        .await;
-        let resumed = self.opened_with("resumed")?;
-        ensure!(
-            resumed == count,
-            "{resumed} streams were resumed, not {count}"
-        );
-        deadline
-    }
-
-    async fn until_cut(&self, before: u64) -> Result<()> {
-        wait::until_true(PATIENCE, "the connection is cut", || {
-            self.proxy.counts().cut > before
-        })
-        .await
-    }
-}
-
-fn short(event: &Event) -> String {
-    let text = format!("{event:?}");
-    let end = text
-        .char_indices()
-        .nth(300)
-        .map_or(text.len(), |(at, _)| at);
-    text[..end].to_owned()
 }
