@@ -3,6 +3,7 @@
 
 pub mod clock;
 pub mod embedded;
+pub mod history;
 pub mod outside;
 pub mod redis;
 pub mod run;
@@ -19,6 +20,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::hub::exchange::{ToNode, ToWorker, WorkerId};
 use crate::hub::node::NodeLimits;
 use clock::Clock;
+use history::{Glance, LookError, LookReply};
 
 /// What the broker needs to know; its own section of the configuration, proved.
 #[derive(Clone, Debug)]
@@ -48,12 +50,16 @@ pub struct Broker {
     commands: mpsc::Sender<Command>,
     connected: watch::Receiver<bool>,
     clock: Clock,
+    /// Events that one look at a history may bring.
+    look_events: usize,
 }
 
 #[derive(Debug)]
 enum Command {
     Ask(WorkerId, ToNode),
     Publish(Publication, oneshot::Sender<Result<Position, PublishError>>),
+    Look(Glance, LookReply),
+    Time(oneshot::Sender<Result<u64, LookError>>),
 }
 
 /// An event that somebody wants published.

@@ -206,6 +206,8 @@ pub struct LimitsConfig {
     pub new_heads_per_second: u32,
     pub embedded_channels: usize,
     pub streams_per_connection: usize,
+    #[serde(with = "text")]
+    pub page_bytes: Size,
 }
 
 /// `[drain]`: how the node leaves.

@@ -6,10 +6,11 @@ use actix_web::web;
 
 use super::auth::Authenticator;
 use super::params::SubscribeLimits;
-use super::{page, problem, publish, subscribe};
+use super::{history, page, problem, publish, subscribe};
 use crate::broker::Broker;
 use crate::health::Health;
-use crate::metrics::{ConnectionMetrics, HttpMetrics};
+use crate::metrics::{ConnectionMetrics, Counters, HttpMetrics};
+use crate::reasons::ResetReason;
 
 /// Where streams are.
 pub const EVENTS: &str = "/v1/events";
@@ -22,6 +23,7 @@ pub struct Public {
     pub limits: PublicLimits,
     pub http: HttpMetrics,
     pub connections: ConnectionMetrics,
+    pub resets_told: Counters<ResetReason>,
 }
 
 /// Bounds of requests.
@@ -30,6 +32,8 @@ pub struct PublicLimits {
     pub subscribe: SubscribeLimits,
     /// Bytes of an event's data.
     pub event_bytes: usize,
+    /// Bytes of a page of history.
+    pub page_bytes: usize,
     /// Bytes of any other body.
     pub body_bytes: usize,
     /// How long a body may take.
@@ -53,8 +57,12 @@ pub fn add(app: &mut web::ServiceConfig, page: bool) {
     );
     app.service(
         web::resource("/v1/channels/{channel}/events")
+            .route(web::get().to(history::get))
+            .route(web::head().to(history::get))
             .route(web::post().to(publish::post))
-            .default_service(web::to(|| async { problem::method_not_allowed("POST") })),
+            .default_service(web::to(|| async {
+                problem::method_not_allowed("GET, HEAD, POST")
+            })),
     );
     if page {
         app.route("/", web::get().to(page::page));

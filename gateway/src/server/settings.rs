@@ -164,6 +164,7 @@ pub(super) fn public(config: &Config) -> PublicLimits {
             last: config.history.max_events,
         },
         event_bytes: config.limits.event_bytes.get(),
+        page_bytes: config.limits.page_bytes.get(),
         body_bytes: config.http.body_bytes.get(),
         body_wait: config.http.head_timeout,
         streams_per_connection: config.limits.streams_per_connection,

@@ -6,6 +6,7 @@ mod harness;
 mod auth;
 mod binary;
 mod contract;
+mod history;
 mod http2;
 mod publish;
 mod refusals;

@@ -2,6 +2,7 @@
 //! connection under a supervisor of our own.
 
 mod data;
+mod glance;
 mod parse;
 mod reads;
 mod subscriber;
