@@ -9,6 +9,7 @@ use sluice_wire::log::{Log, Published, SystemMillis};
 use sluice_wire::position::Position;
 use sluice_wire::publish::Defaults;
 
+use super::batch::{Outcome, will_pass};
 use super::history::{Glance, Look, Span};
 use super::{Publication, PublishError, Push};
 use crate::hub::exchange::{Context, Oldest, Query, Range, Reading};
@@ -79,6 +80,19 @@ impl Embedded {
                 .push_back(Push::Ready(channel, Message::Event(event)));
         }
         Ok(position)
+    }
+
+    /// The same for many of one channel; after a failure that will pass, nothing is tried.
+    pub(super) fn publish_all(&mut self, piece: &[Publication], now: u64) -> Vec<Outcome> {
+        let mut outcomes = Vec::with_capacity(piece.len());
+        for publication in piece {
+            let outcome = match outcomes.last() {
+                Some(before) if will_pass(before) => Err(PublishError::NotTried),
+                Some(_) | None => self.publish(publication, now),
+            };
+            outcomes.push(outcome);
+        }
+        outcomes
     }
 
     /// `None` when there is no room for one more channel.

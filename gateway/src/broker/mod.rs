@@ -1,6 +1,7 @@
 //! What the gateway asks of Redis, and the thread that runs the node core
 //! against it. Nothing else in the gateway speaks to Redis.
 
+pub mod batch;
 pub mod clock;
 pub mod embedded;
 pub mod history;
@@ -58,6 +59,8 @@ pub struct Broker {
 enum Command {
     Ask(WorkerId, ToNode),
     Publish(Publication, oneshot::Sender<Result<Position, PublishError>>),
+    /// All of one channel, few enough for one call.
+    PublishAll(Vec<Publication>, oneshot::Sender<Vec<batch::Outcome>>),
     Look(Glance, LookReply),
     Time(oneshot::Sender<Result<u64, LookError>>),
 }
@@ -73,7 +76,7 @@ pub struct Publication {
 }
 
 /// Why a publish has no position to give.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum PublishError {
     #[error(transparent)]
     Refused(#[from] Refusal),
@@ -83,6 +86,9 @@ pub enum PublishError {
     /// It was sent and the reply is lost: it may have been published.
     #[error("the event broker did not answer; the event may have been published")]
     Unknown,
+    /// It was not sent, so that it cannot overtake an earlier one.
+    #[error("not tried, since an earlier event of this channel has failed")]
+    NotTried,
 }
 
 /// What a backend tells the node, in order.

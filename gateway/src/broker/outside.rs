@@ -9,6 +9,7 @@ use sluice_wire::channel::Channel;
 use sluice_wire::position::Position;
 use tokio::sync::{mpsc, oneshot};
 
+use super::batch::Outcome;
 use super::clock::Clock;
 use super::embedded::Embedded;
 use super::history::{Glance, LookError, LookReply};
@@ -131,6 +132,29 @@ impl Outside {
 }
 
 impl Outside {
+    pub(super) fn publish_all(
+        &mut self,
+        piece: Vec<Publication>,
+        reply: oneshot::Sender<Vec<Outcome>>,
+    ) {
+        match &mut self.backend {
+            Backend::Embedded(embedded) => {
+                drop(reply.send(embedded.publish_all(&piece, self.clock.wall())));
+            }
+            Backend::Redis(_) if self.publishing >= PUBLISHES_IN_FLIGHT => {
+                drop(reply.send(vec![Err(PublishError::Unavailable); piece.len()]));
+            }
+            Backend::Redis(redis) => {
+                let link = redis.data();
+                self.publishing += 1;
+                self.pending.push(Box::pin(async move {
+                    drop(reply.send(link.publish_all(&piece).await));
+                    Done::Published
+                }));
+            }
+        }
+    }
+
     /// A look, or a question for the time, has its answer.
     pub(super) fn looked(&mut self) {
         self.looking -= 1;

@@ -213,6 +213,7 @@ impl Loop {
                 self.node.ask(worker, question, &mut self.outside, now);
             }
             Command::Publish(publication, reply) => self.outside.publish(publication, reply),
+            Command::PublishAll(piece, reply) => self.outside.publish_all(piece, reply),
             Command::Look(glance, reply) => self.outside.look(glance, reply),
             Command::Time(reply) => self.outside.time(reply),
         }

@@ -6,7 +6,7 @@ use actix_web::web;
 
 use super::auth::Authenticator;
 use super::params::SubscribeLimits;
-use super::{history, page, problem, publish, subscribe};
+use super::{batch, history, page, problem, publish, subscribe};
 use crate::broker::Broker;
 use crate::health::Health;
 use crate::metrics::{ConnectionMetrics, Counters, HttpMetrics};
@@ -32,6 +32,12 @@ pub struct PublicLimits {
     pub subscribe: SubscribeLimits,
     /// Bytes of an event's data.
     pub event_bytes: usize,
+    /// Bytes of a batch.
+    pub batch_bytes: usize,
+    /// Events of a batch.
+    pub batch_events: usize,
+    /// How long a batch may take to arrive.
+    pub batch_wait: Duration,
     /// Bytes of a page of history.
     pub page_bytes: usize,
     /// Bytes of any other body.
@@ -63,6 +69,11 @@ pub fn add(app: &mut web::ServiceConfig, page: bool) {
             .default_service(web::to(|| async {
                 problem::method_not_allowed("GET, HEAD, POST")
             })),
+    );
+    app.service(
+        web::resource("/v1/publish")
+            .route(web::post().to(batch::post))
+            .default_service(web::to(|| async { problem::method_not_allowed("POST") })),
     );
     if page {
         app.route("/", web::get().to(page::page));

@@ -4,6 +4,7 @@
 mod harness;
 
 mod auth;
+mod batch;
 mod binary;
 mod contract;
 mod history;

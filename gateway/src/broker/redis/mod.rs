@@ -1,6 +1,7 @@
 //! Redis as the broker: data commands through a pool, and one subscriber
 //! connection under a supervisor of our own.
 
+mod batch;
 mod data;
 mod glance;
 mod parse;

@@ -93,7 +93,7 @@ impl DataLink {
         ];
         let tag = format!("{:08x}", rand::random::<u32>());
         let args = [b"tag".to_vec(), tag.into_bytes()];
-        let reply = self.eval(&self.ensure_head, &keys, &args).await?;
+        let reply: Vec<u8> = self.eval(&self.ensure_head, &keys, &args).await?;
         parse_reply(&reply).map_err(|_| DataError::Reply("ensure_head"))?;
         let look = self.look(&[query]).await?.into_iter().next().flatten();
         look.and_then(|look| look.into_reading(true))
