@@ -6,6 +6,7 @@
 //! gateway   ─ event::decode / Event::from_stream ─▶ Event ─ sse or ndjson ─▶ reader ─ Cursor ─▶ gateway
 //! ```
 
+pub mod batch;
 pub mod channel;
 pub mod cursor;
 pub mod event;

@@ -97,7 +97,7 @@ pub fn sha1_hex(script: &str) -> String {
     sha1_smol::Sha1::from(script).digest().to_string()
 }
 
-fn render(defaults: &Defaults) -> String {
+pub(crate) fn render(defaults: &Defaults) -> String {
     BODY.replace("__VERSION__", &LIBRARY_VERSION.to_string())
         .replace("__EVENT_BYTES__", &defaults.event_bytes.to_string())
         .replace("__HEAD_TTL__", &ttl_ms(defaults.head_ttl).to_string())

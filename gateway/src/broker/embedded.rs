@@ -9,6 +9,8 @@ use sluice_wire::log::{Log, Published, SystemMillis};
 use sluice_wire::position::Position;
 use sluice_wire::publish::Defaults;
 
+use super::batch::{Outcome, will_pass};
+use super::history::{Glance, Look, Span};
 use super::{Publication, PublishError, Push};
 use crate::hub::exchange::{Context, Oldest, Query, Range, Reading};
 
@@ -80,6 +82,19 @@ impl Embedded {
         Ok(position)
     }
 
+    /// The same for many of one channel; after a failure that will pass, nothing is tried.
+    pub(super) fn publish_all(&mut self, piece: &[Publication], now: u64) -> Vec<Outcome> {
+        let mut outcomes = Vec::with_capacity(piece.len());
+        for publication in piece {
+            let outcome = match outcomes.last() {
+                Some(before) if will_pass(before) => Err(PublishError::NotTried),
+                Some(_) | None => self.publish(publication, now),
+            };
+            outcomes.push(outcome);
+        }
+        outcomes
+    }
+
     /// `None` when there is no room for one more channel.
     pub(super) fn read(&mut self, query: &Query, now: u64) -> Option<Reading> {
         let defaults = self.defaults;
@@ -98,17 +113,47 @@ impl Embedded {
             Range::Last(count) => log.last_n(count as usize).cloned().collect(),
             Range::Exactly(place) => log.at(place.id()).cloned().into_iter().collect(),
         };
-        let oldest = log.first().map(|event| Oldest {
-            position: event.position,
-            prev: event.prev,
-        });
-        let context = query.confirm.then_some(Context { oldest });
+        let context = query.confirm.then(|| context(log));
         Some(Reading {
             head,
             head_is_new,
             entries,
             context,
         })
+    }
+
+    /// As [`Embedded::read`], but begins no chain.
+    pub(super) fn look(&mut self, glance: &Glance, now: u64) -> Look {
+        let mut look = Look {
+            head: None,
+            entries: Vec::new(),
+            context: None,
+        };
+        let Some(log) = self.logs.get_mut(&glance.channel) else {
+            return look;
+        };
+        log.expire(SystemMillis(now));
+        look.head = log.head();
+        look.entries = match glance.span {
+            Span::From(id) => log
+                .events()
+                .filter(|event| event.position.id() >= id)
+                .take(glance.count)
+                .cloned()
+                .collect(),
+            Span::After(id) => log.after(id, glance.count).cloned().collect(),
+            Span::Newest => log.last_n(glance.count).cloned().collect(),
+            Span::Before(id) => log
+                .events()
+                .rev()
+                .filter(|event| event.position.id() < id)
+                .take(glance.count)
+                .cloned()
+                .collect(),
+        };
+        look.entries.sort_by_key(|event| event.position.id());
+        look.context = glance.confirm.then(|| context(log));
+        look
     }
 
     pub(super) fn head(&mut self, channel: &Channel, now: u64) -> Option<Position> {
@@ -143,4 +188,12 @@ impl Embedded {
                 .retain(|channel, log| log.first().is_some() || wanted.contains(channel));
         }
     }
+}
+
+fn context(log: &Log) -> Context {
+    let oldest = log.first().map(|event| Oldest {
+        position: event.position,
+        prev: event.prev,
+    });
+    Context { oldest }
 }

@@ -1,8 +1,10 @@
 //! What the gateway asks of Redis, and the thread that runs the node core
 //! against it. Nothing else in the gateway speaks to Redis.
 
+pub mod batch;
 pub mod clock;
 pub mod embedded;
+pub mod history;
 pub mod outside;
 pub mod redis;
 pub mod run;
@@ -19,6 +21,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::hub::exchange::{ToNode, ToWorker, WorkerId};
 use crate::hub::node::NodeLimits;
 use clock::Clock;
+use history::{Glance, LookError, LookReply};
 
 /// What the broker needs to know; its own section of the configuration, proved.
 #[derive(Clone, Debug)]
@@ -48,12 +51,18 @@ pub struct Broker {
     commands: mpsc::Sender<Command>,
     connected: watch::Receiver<bool>,
     clock: Clock,
+    /// Events that one look at a history may bring.
+    look_events: usize,
 }
 
 #[derive(Debug)]
 enum Command {
     Ask(WorkerId, ToNode),
     Publish(Publication, oneshot::Sender<Result<Position, PublishError>>),
+    /// All of one channel, few enough for one call.
+    PublishAll(Vec<Publication>, oneshot::Sender<Vec<batch::Outcome>>),
+    Look(Glance, LookReply),
+    Time(oneshot::Sender<Result<u64, LookError>>),
 }
 
 /// An event that somebody wants published.
@@ -67,7 +76,7 @@ pub struct Publication {
 }
 
 /// Why a publish has no position to give.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum PublishError {
     #[error(transparent)]
     Refused(#[from] Refusal),
@@ -77,6 +86,9 @@ pub enum PublishError {
     /// It was sent and the reply is lost: it may have been published.
     #[error("the event broker did not answer; the event may have been published")]
     Unknown,
+    /// It was not sent, so that it cannot overtake an earlier one.
+    #[error("not tried, since an earlier event of this channel has failed")]
+    NotTried,
 }
 
 /// What a backend tells the node, in order.

@@ -9,8 +9,10 @@ use sluice_wire::channel::Channel;
 use sluice_wire::position::Position;
 use tokio::sync::{mpsc, oneshot};
 
+use super::batch::Outcome;
 use super::clock::Clock;
 use super::embedded::Embedded;
+use super::history::{Glance, LookError, LookReply};
 use super::redis::Redis;
 use super::{Publication, PublishError};
 use crate::hub::exchange::{Full, Note, Query, ReadId, Reading, ToWorker, WorkerId, World};
@@ -22,10 +24,13 @@ pub(super) enum Done {
     Reads(Vec<(ReadId, Channel, Option<Reading>)>),
     Heads(Option<Vec<(Channel, Option<Position>)>>),
     Published,
+    Looked,
 }
 
 /// Publishes that may wait for Redis at the same time; one more is refused.
 const PUBLISHES_IN_FLIGHT: usize = 1_024;
+/// Looks for pages of history that may wait for Redis at the same time; one more is refused.
+const LOOKS_IN_FLIGHT: usize = 256;
 /// Questions that one pipeline carries.
 const READS_PER_PIPELINE: usize = 32;
 
@@ -44,6 +49,7 @@ pub(super) struct Outside {
     topics: HashMap<Vec<u8>, Channel>,
     workers: Vec<mpsc::Sender<ToWorker>>,
     publishing: usize,
+    looking: usize,
     batch: Vec<(ReadId, Query)>,
 }
 
@@ -63,6 +69,7 @@ impl Outside {
             topics: HashMap::new(),
             workers,
             publishing: 0,
+            looking: 0,
             batch: Vec::new(),
         }
     }
@@ -118,6 +125,75 @@ impl Outside {
                 self.pending.push(Box::pin(async move {
                     drop(reply.send(link.publish(&publication).await));
                     Done::Published
+                }));
+            }
+        }
+    }
+}
+
+impl Outside {
+    pub(super) fn publish_all(
+        &mut self,
+        piece: Vec<Publication>,
+        reply: oneshot::Sender<Vec<Outcome>>,
+    ) {
+        match &mut self.backend {
+            Backend::Embedded(embedded) => {
+                drop(reply.send(embedded.publish_all(&piece, self.clock.wall())));
+            }
+            Backend::Redis(_) if self.publishing >= PUBLISHES_IN_FLIGHT => {
+                drop(reply.send(vec![Err(PublishError::Unavailable); piece.len()]));
+            }
+            Backend::Redis(redis) => {
+                let link = redis.data();
+                self.publishing += 1;
+                self.pending.push(Box::pin(async move {
+                    drop(reply.send(link.publish_all(&piece).await));
+                    Done::Published
+                }));
+            }
+        }
+    }
+
+    /// A look, or a question for the time, has its answer.
+    pub(super) fn looked(&mut self) {
+        self.looking -= 1;
+    }
+
+    pub(super) fn look(&mut self, glance: Glance, reply: LookReply) {
+        match &mut self.backend {
+            Backend::Embedded(embedded) => {
+                // A caller who has gone does not need the answer; so with all of these.
+                drop(reply.send(Ok(embedded.look(&glance, self.clock.wall()))));
+            }
+            Backend::Redis(_) if self.looking >= LOOKS_IN_FLIGHT => {
+                drop(reply.send(Err(LookError::Unavailable)));
+            }
+            Backend::Redis(redis) => {
+                let link = redis.data();
+                self.looking += 1;
+                self.pending.push(Box::pin(async move {
+                    drop(reply.send(link.glance(&glance).await));
+                    Done::Looked
+                }));
+            }
+        }
+    }
+
+    pub(super) fn time(&mut self, reply: oneshot::Sender<Result<u64, LookError>>) {
+        match &self.backend {
+            Backend::Embedded(_) => {
+                reply.send(Ok(self.clock.wall())).ok();
+            }
+            Backend::Redis(_) if self.looking >= LOOKS_IN_FLIGHT => {
+                reply.send(Err(LookError::Unavailable)).ok();
+            }
+            Backend::Redis(redis) => {
+                let link = redis.data();
+                self.looking += 1;
+                self.pending.push(Box::pin(async move {
+                    reply.send(link.time().await).ok();
+                    Done::Looked
                 }));
             }
         }

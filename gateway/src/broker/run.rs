@@ -62,6 +62,7 @@ pub fn start(
         commands,
         connected: is_connected,
         clock: clock.clone(),
+        look_events: super::history::look_events(settings.events.event_bytes),
     };
     let metrics = (metrics.hub.clone(), metrics.broker.clone());
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -212,6 +213,9 @@ impl Loop {
                 self.node.ask(worker, question, &mut self.outside, now);
             }
             Command::Publish(publication, reply) => self.outside.publish(publication, reply),
+            Command::PublishAll(piece, reply) => self.outside.publish_all(piece, reply),
+            Command::Look(glance, reply) => self.outside.look(glance, reply),
+            Command::Time(reply) => self.outside.time(reply),
         }
     }
 
@@ -254,6 +258,7 @@ impl Loop {
         let now = self.outside.clock.now();
         match done {
             Done::Published => self.outside.published(),
+            Done::Looked => self.outside.looked(),
             Done::Heads(heads) => self.node.audited(heads, &mut self.outside, now),
             Done::Reads(reads) => {
                 for (id, channel, reading) in reads {

@@ -1,5 +1,7 @@
 //! What must hold of each section, and between sections, before anything starts.
 
+mod requests;
+
 use std::time::Duration;
 
 use super::findings::Findings;
@@ -42,6 +44,7 @@ pub fn check(config: &Config) -> Findings {
     stream(&config.stream, &mut findings);
     poll(&config.poll, &mut findings);
     limits(&config.limits, &mut findings);
+    requests::check(&config.limits, &mut findings);
     drain(&config.drain, &mut findings);
     health(&config.health, &mut findings);
     log(&config.log, &mut findings);

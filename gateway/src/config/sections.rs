@@ -218,6 +218,9 @@ pub struct LimitsConfig {
     pub streams_per_connection: usize,
     #[serde(with = "text")]
     pub page_bytes: Size,
+    #[serde(with = "text")]
+    pub batch_bytes: Size,
+    pub batch_events: usize,
 }
 
 /// `[drain]`: how the node leaves.

@@ -2,10 +2,12 @@
 
 pub mod accept;
 pub mod auth;
+pub mod batch;
 pub mod body;
 pub mod cors;
 pub mod dev;
 pub mod framing;
+pub mod history;
 pub mod page;
 pub mod params;
 pub mod patterns;

@@ -213,7 +213,7 @@ fn last(number: &Number, limit: u32) -> Result<StartAt, Problem> {
 }
 
 /// A time in Unix milliseconds: a duration before `now` (ISO 8601 `PT5M`, or `5m`) or an RFC 3339 timestamp.
-fn since(text: &str, now: SystemTime) -> Result<u64, Problem> {
+pub(super) fn since(text: &str, now: SystemTime) -> Result<u64, Problem> {
     let ago = iso_duration(text).or_else(|| humantime::parse_duration(text).ok());
     let time = match ago {
         Some(ago) => Some(now.checked_sub(ago).unwrap_or(UNIX_EPOCH)),

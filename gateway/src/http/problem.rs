@@ -119,6 +119,11 @@ impl Problem {
         self
     }
 
+    /// What went wrong here and what to do.
+    pub fn detail(&self) -> &str {
+        &self.detail
+    }
+
     /// The stable code.
     pub fn code(&self) -> Code {
         self.code

@@ -73,14 +73,16 @@ async fn publish(
 fn outcome(error: &PublishError) -> PublishOutcome {
     match error {
         PublishError::Refused(_) => PublishOutcome::Refused,
-        PublishError::Unavailable | PublishError::Unknown => PublishOutcome::Unavailable,
+        PublishError::Unavailable | PublishError::Unknown | PublishError::NotTried => {
+            PublishOutcome::Unavailable
+        }
     }
 }
 
 fn problem(error: PublishError) -> Problem {
     match error {
         PublishError::Refused(refusal) => refusal.into(),
-        PublishError::Unavailable | PublishError::Unknown => {
+        PublishError::Unavailable | PublishError::Unknown | PublishError::NotTried => {
             let detail =
                 format!("{error}; try again, with an Idempotency-Key so that it cannot be doubled");
             Problem::new(Code::BrokerUnavailable, detail)
@@ -89,7 +91,7 @@ fn problem(error: PublishError) -> Problem {
     }
 }
 
-fn text(headers: &HeaderMap, name: &str) -> Result<Option<String>, Problem> {
+pub(super) fn text(headers: &HeaderMap, name: &str) -> Result<Option<String>, Problem> {
     let Some(value) = headers.get(name) else {
         return Ok(None);
     };

@@ -7,10 +7,11 @@ use actix_web::web;
 use super::auth::Authenticator;
 use super::params::SubscribeLimits;
 use super::poll::PollLimits;
-use super::{dev, page, poll, problem, publish, subscribe};
+use super::{batch, dev, history, page, poll, problem, publish, subscribe};
 use crate::broker::Broker;
 use crate::health::Health;
-use crate::metrics::{ConnectionMetrics, HttpMetrics};
+use crate::metrics::{ConnectionMetrics, Counters, HttpMetrics};
+use crate::reasons::ResetReason;
 
 /// Where streams are.
 pub const EVENTS: &str = "/v1/events";
@@ -25,6 +26,7 @@ pub struct Public {
     pub limits: PublicLimits,
     pub http: HttpMetrics,
     pub connections: ConnectionMetrics,
+    pub resets_told: Counters<ResetReason>,
 }
 
 /// Bounds of requests.
@@ -34,6 +36,14 @@ pub struct PublicLimits {
     pub poll: PollLimits,
     /// Bytes of an event's data.
     pub event_bytes: usize,
+    /// Bytes of a batch.
+    pub batch_bytes: usize,
+    /// Events of a batch.
+    pub batch_events: usize,
+    /// How long a batch may take to arrive.
+    pub batch_wait: Duration,
+    /// Bytes of a page of history.
+    pub page_bytes: usize,
     /// Bytes of any other body.
     pub body_bytes: usize,
     /// How long a body may take.
@@ -65,7 +75,16 @@ pub fn add(app: &mut web::ServiceConfig, dev: bool) {
     );
     app.service(
         web::resource("/v1/channels/{channel}/events")
+            .route(web::get().to(history::get))
+            .route(web::head().to(history::get))
             .route(web::post().to(publish::post))
+            .default_service(web::to(|| async {
+                problem::method_not_allowed("GET, HEAD, POST")
+            })),
+    );
+    app.service(
+        web::resource("/v1/publish")
+            .route(web::post().to(batch::post))
             .default_service(web::to(|| async { problem::method_not_allowed("POST") })),
     );
     if dev {

@@ -165,6 +165,7 @@ fn public_server(
         limits: settings::public(config),
         http: seats.metrics.http.clone(),
         connections: seats.metrics.connections.clone(),
+        resets_told: seats.metrics.hub.resets_told.clone(),
     });
     let cors = web::Data::new(Cors::new(&config.http.cors_origins, config.dev));
     let options = settings::sockets(config);

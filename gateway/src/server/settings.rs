@@ -170,11 +170,22 @@ pub(super) fn public(config: &Config) -> PublicLimits {
             page_bytes: u32::try_from(config.limits.page_bytes.get()).unwrap_or(u32::MAX),
         },
         event_bytes: config.limits.event_bytes.get(),
+        batch_bytes: config.limits.batch_bytes.get(),
+        batch_events: config.limits.batch_events,
+        batch_wait: batch_wait(config),
+        page_bytes: config.limits.page_bytes.get(),
         body_bytes: config.http.body_bytes.get(),
         body_wait: config.http.head_timeout,
         streams_per_connection: config.limits.streams_per_connection,
         overload_retry: config.stream.overload_retry,
     }
+}
+
+/// As much time for each byte as any other body has.
+fn batch_wait(config: &Config) -> Duration {
+    let bodies = config.limits.batch_bytes.get() / config.http.body_bytes.get().max(1);
+    let bodies = u32::try_from(bodies).unwrap_or(u32::MAX).max(1);
+    config.http.head_timeout.saturating_mul(bodies)
 }
 
 pub(super) fn sockets(config: &Config) -> SocketOptions {

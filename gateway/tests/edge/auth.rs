@@ -11,7 +11,7 @@ use crate::harness::node::Node;
 
 const SECRET: &str = "a secret of thirty-two bytes or more";
 
-fn node() -> Node {
+pub fn node() -> Node {
     Node::embedded(&[
         ("AUTH__MODE", "jwt"),
         ("AUTH__JWT__SECRET", SECRET),
@@ -44,7 +44,7 @@ fn sign(claims: &Value, algorithm: Algorithm, secret: &str) -> String {
     format!("Bearer {}", token.expect("signed"))
 }
 
-fn bearer(left: u64) -> String {
+pub fn bearer(left: u64) -> String {
     sign(&claims(left), Algorithm::HS256, SECRET)
 }
 

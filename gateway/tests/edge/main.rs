@@ -4,9 +4,11 @@
 mod harness;
 
 mod auth;
+mod batch;
 mod binary;
 mod contract;
 mod dev;
+mod history;
 mod http2;
 mod ndjson;
 mod poll;

@@ -1,6 +1,7 @@
 //! Each rule of `publish.lua` on a real Redis, in each of its forms.
 #![allow(clippy::unwrap_used, reason = "test code")]
 
+mod batch;
 mod chain;
 mod idempotency;
 mod permissions;

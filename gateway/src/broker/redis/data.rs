@@ -5,7 +5,8 @@ use std::sync::Mutex;
 use std::time::Instant;
 
 use deadpool_redis::{Connection, Manager, Pool, PoolError, Runtime, Timeouts};
-use redis::{AsyncConnectionConfig, RedisError, RedisResult};
+use redis::{AsyncConnectionConfig, FromRedisValue, RedisError, RedisResult};
+use sluice_wire::batch;
 use sluice_wire::keys::Keys;
 use sluice_wire::position::Position;
 use sluice_wire::publish::{self, Defaults, Publish, Refusal, parse_reply};
@@ -22,6 +23,7 @@ pub(in crate::broker) struct DataLink {
     pub(super) keys: Keys,
     pub(super) events: Defaults,
     publish: Script,
+    pub(super) publish_all: Script,
     pub(super) ensure_head: Script,
     pub(super) clock: Clock,
     pub(super) new_heads: Mutex<NewHeads>,
@@ -81,6 +83,7 @@ impl DataLink {
             keys: settings.keys.clone(),
             events,
             publish: Script::new(publish::script(&events)),
+            publish_all: Script::new(batch::script(&events)),
             ensure_head: Script::new(publish::ensure_head_script(&events)),
             clock,
             new_heads: Mutex::new(NewHeads::new(new_heads_per_second)),
@@ -103,11 +106,26 @@ impl DataLink {
         publish.check(self.events.event_bytes)?;
         let keys = publish.keys(&self.keys);
         let args = publish.args();
-        let mut tries = if publication.event_id.is_some() { 2 } else { 1 };
+        let repeatable = publication.event_id.is_some();
+        let reply: Vec<u8> = self
+            .attempt(&self.publish, &keys, &args, repeatable)
+            .await?;
+        parse_reply(&reply).map_err(|_| PublishError::Unknown)
+    }
+
+    /// Calls a script that publishes; once more after a lost reply if that cannot publish twice.
+    pub(super) async fn attempt<T: FromRedisValue>(
+        &self,
+        script: &Script,
+        keys: &[String],
+        args: &[Vec<u8>],
+        repeatable: bool,
+    ) -> Result<T, PublishError> {
+        let mut tries = if repeatable { 2 } else { 1 };
         loop {
             tries -= 1;
-            match self.eval(&self.publish, &keys, &args).await {
-                Ok(reply) => return parse_reply(&reply).map_err(|_| PublishError::Unknown),
+            match self.eval(script, keys, args).await {
+                Ok(reply) => return Ok(reply),
                 Err(DataError::Command(error)) => {
                     if let Some(refusal) = Refusal::from_redis_error(&error.to_string()) {
                         return Err(refusal.into());
@@ -155,12 +173,12 @@ impl DataLink {
         Ok(true)
     }
 
-    pub(super) async fn eval(
+    pub(super) async fn eval<T: FromRedisValue>(
         &self,
         script: &Script,
         keys: &[String],
         args: &[Vec<u8>],
-    ) -> Result<Vec<u8>, DataError> {
+    ) -> Result<T, DataError> {
         let sent = self.eval_as("EVALSHA", &script.sha, keys, args).await;
         match sent {
             Err(DataError::Command(error)) if error.code() == Some("NOSCRIPT") => {
@@ -170,13 +188,13 @@ impl DataLink {
         }
     }
 
-    async fn eval_as(
+    async fn eval_as<T: FromRedisValue>(
         &self,
         command: &str,
         script: &str,
         keys: &[String],
         args: &[Vec<u8>],
-    ) -> Result<Vec<u8>, DataError> {
+    ) -> Result<T, DataError> {
         let mut eval = redis::cmd(command);
         eval.arg(script).arg(keys.len()).arg(keys).arg(args);
         self.run(async |connection| eval.query_async(connection).await)

@@ -1,7 +1,9 @@
 //! Redis as the broker: data commands through a pool, and one subscriber
 //! connection under a supervisor of our own.
 
+mod batch;
 mod data;
+mod glance;
 mod parse;
 mod reads;
 mod subscriber;

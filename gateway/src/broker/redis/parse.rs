@@ -7,6 +7,8 @@ use sluice_wire::event::Event;
 use sluice_wire::keys::Head;
 use sluice_wire::position::{Position, StreamId};
 
+use super::data::DataError;
+
 /// The head key's value; the outer `None` is a reply that makes no sense.
 pub(super) fn head(value: &Value) -> Option<Option<Position>> {
     if let Value::BulkString(text) = value {
@@ -42,6 +44,13 @@ fn entry(value: Value) -> Option<Event> {
         tracing::warn!(%id, %error, "a stream entry was not written by Sluice's script");
     }
     event.ok()
+}
+
+/// The reply to TIME in Unix milliseconds.
+pub(super) fn time(value: Value) -> Result<u64, DataError> {
+    let (seconds, micros): (u64, u64) =
+        redis::from_redis_value(value).map_err(|_| DataError::Reply("TIME"))?;
+    Ok(seconds * 1_000 + micros / 1_000)
 }
 
 /// A text, as every client library would call it.

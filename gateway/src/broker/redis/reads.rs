@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 
 use redis::{Pipeline, RedisResult, Value};
 use sluice_wire::channel::Channel;
-use sluice_wire::event::Event;
 use sluice_wire::position::Position;
 use sluice_wire::publish::parse_reply;
 
 use super::data::{DataError, DataLink};
 use super::parse;
+use crate::broker::history::Look;
 use crate::hub::exchange::{Context, Oldest, Query, Range, ReadId, Reading};
 
 /// Heads read by one pipeline.
@@ -47,13 +47,6 @@ impl NewHeads {
     }
 }
 
-/// Head, entries and context of one moment; no head if the channel has none.
-struct Look {
-    head: Option<Position>,
-    entries: Vec<Event>,
-    context: Option<Context>,
-}
-
 impl DataLink {
     /// Answers each query, or tells with `None` that it could not.
     pub(in crate::broker) async fn read_all(
@@ -79,7 +72,7 @@ impl DataLink {
     }
 
     async fn reading(&self, look: Look, query: &Query) -> Option<Reading> {
-        if let Some(reading) = look.reading(false) {
+        if let Some(reading) = look.into_reading(false) {
             return Some(reading);
         }
         let made = self.read_new_channel(query).await;
@@ -100,10 +93,10 @@ impl DataLink {
         ];
         let tag = format!("{:08x}", rand::random::<u32>());
         let args = [b"tag".to_vec(), tag.into_bytes()];
-        let reply = self.eval(&self.ensure_head, &keys, &args).await?;
+        let reply: Vec<u8> = self.eval(&self.ensure_head, &keys, &args).await?;
         parse_reply(&reply).map_err(|_| DataError::Reply("ensure_head"))?;
         let look = self.look(&[query]).await?.into_iter().next().flatten();
-        look.and_then(|look| look.reading(true))
+        look.and_then(|look| look.into_reading(true))
             .ok_or(DataError::Reply("a read"))
     }
 
@@ -131,7 +124,7 @@ impl DataLink {
 
     /// What a reply of one channel's keys means; where it means nothing, that is
     /// said, not more than once a minute for all channels together.
-    fn readable<T>(
+    pub(super) fn readable<T>(
         &self,
         channel: &Channel,
         reply: RedisResult<Value>,
@@ -256,10 +249,7 @@ impl DataLink {
             .await?;
         let mut replies = replies.into_iter();
         let time = replies.next().ok_or(DataError::Reply("TIME"))??;
-        let (seconds, micros): (u64, u64) =
-            redis::from_redis_value(time).map_err(|_| DataError::Reply("TIME"))?;
-        self.clock
-            .correct(seconds * 1_000 + micros / 1_000, asked.elapsed());
+        self.clock.correct(parse::time(time)?, asked.elapsed());
         let heads = channels.iter().zip(replies).filter_map(|(channel, reply)| {
             let head = self.readable(channel, reply, |reply| parse::head(&reply))?;
             Some((channel.clone(), head))
@@ -270,7 +260,7 @@ impl DataLink {
 
 impl Look {
     /// What the commands of [`DataLink::add_query`] have answered.
-    fn parse(executed: Value) -> Option<Look> {
+    pub(super) fn parse(executed: Value) -> Option<Look> {
         let Value::Array(parts) = executed else {
             return None;
         };
@@ -300,7 +290,7 @@ impl Look {
         })
     }
 
-    fn reading(self, head_is_new: bool) -> Option<Reading> {
+    fn into_reading(self, head_is_new: bool) -> Option<Reading> {
         let Look {
             head,
             entries,
