@@ -1,6 +1,7 @@
 //! The command line, resolved: what each command needs, checked, in its own types.
 //! Secrets are wrapped here, so that no later message can show them.
 
+mod doctor;
 mod line;
 
 use std::ffi::OsString;
@@ -15,6 +16,7 @@ use sluice_wire::{Channel, Cursor, Defaults, Keys};
 
 use crate::failure::Failure;
 use crate::pace::Rate;
+use doctor::DoctorLine;
 use line::{
     CommandLine, InstallFunctionLine, Line, LinkLine, PublishLine, RedisLine, SettingsLine,
     TailLine,
@@ -26,6 +28,7 @@ pub enum Command {
     Publish(Publish),
     Tail(Tail),
     InstallFunction(InstallFunction),
+    Doctor(Doctor),
 }
 
 /// `sluice publish`, resolved.
@@ -86,6 +89,18 @@ pub enum InstallFunction {
         settings_given: bool,
         replace: bool,
     },
+}
+
+/// `sluice doctor`, resolved.
+#[derive(Debug)]
+pub struct Doctor {
+    /// At least one of the two is there.
+    pub redis: Option<RedisAddress>,
+    pub gateway: Option<GatewayAddress>,
+    pub origin: Option<String>,
+    pub quiet_for: Duration,
+    pub json: bool,
+    pub may_colour: bool,
 }
 
 /// How Sluice is reached.
@@ -184,6 +199,7 @@ fn resolve(line: Line, matches: &ArgMatches) -> Result<Command, Failure> {
             json: line.json,
         }),
         CommandLine::InstallFunction(line) => Command::InstallFunction(install_function(&line)?),
+        CommandLine::Doctor(line) => Command::Doctor(doctor(line)?),
     })
 }
 
@@ -290,6 +306,36 @@ fn install_function(line: &InstallFunctionLine) -> Result<InstallFunction, Failu
     })
 }
 
+/// Both addresses are taken when both are given: the doctor looks at a deployment from both sides.
+fn doctor(line: DoctorLine) -> Result<Doctor, Failure> {
+    let (origin, quiet_for, json) = (line.origin.clone(), line.quiet_for, line.json);
+    let may_colour = line.no_color.as_deref().unwrap_or_default().is_empty();
+    let link = line.into_link();
+    let given = |url: &Option<String>| url.clone().filter(|url| !url.is_empty());
+    let redis = given(&link.redis.redis).map(|url| redis_address(&url, &link.redis));
+    let gateway = given(&link.gateway).map(|url| gateway_address(&url, &link));
+    if redis.is_none() && gateway.is_none() {
+        return Err(Failure::usage(
+            "neither Redis nor a gateway given",
+            "pass --redis URL, --gateway URL or both, or set SLUICE_REDIS_URL or SLUICE_GATEWAY_URL",
+        ));
+    }
+    if origin.is_some() && gateway.is_none() {
+        return Err(Failure::usage(
+            "--origin is about the gateway, and none is given",
+            "pass --gateway URL too",
+        ));
+    }
+    Ok(Doctor {
+        redis: redis.transpose()?,
+        gateway: gateway.transpose()?,
+        origin,
+        quiet_for,
+        json,
+        may_colour,
+    })
+}
+
 /// The settings asked for over the built-in ones, and whether any was asked for.
 fn defaults(line: &SettingsLine) -> Result<(Defaults, bool), Failure> {
     let built_in = Defaults::default();
@@ -382,8 +428,7 @@ fn gateway_address(url: &str, line: &LinkLine) -> Result<GatewayAddress, Failure
     let bad = |why: &str| Failure::usage(format!("not a gateway URL: {why}"), FORM);
     let base = reqwest::Url::parse(url).map_err(|error| bad(&error.to_string()))?;
     match base.scheme() {
-        "http" => {}
-        "https" => return Err(bad("this build of sluice has no TLS")),
+        "http" | "https" => {}
         other => return Err(bad(&format!("`{other}` is no scheme it speaks"))),
     }
     if base.query().is_some() || base.fragment().is_some() {

@@ -3,6 +3,7 @@
 
 mod args;
 mod backoff;
+mod doctor;
 mod failure;
 mod gateway_link;
 mod gateway_publish;
@@ -55,6 +56,7 @@ async fn run(command: Command) -> Result<(), Failure> {
             Command::Publish(job) => publish::run(job).await,
             Command::Tail(job) => tail::run(job).await,
             Command::InstallFunction(job) => install_function::run(job).await,
+            Command::Doctor(job) => doctor::run(job).await,
         }
     };
     tokio::select! {

@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use sluice_wire::Keys;
 use sluice_wire::event::{check_event_id, check_event_type};
 
+use super::doctor::DoctorLine;
 use crate::pace::Rate;
 
 /// The most events `--last` asks for.
@@ -31,6 +32,8 @@ pub enum CommandLine {
     Tail(TailLine),
     /// Load the publish function into Redis, where it is absent or older
     InstallFunction(InstallFunctionLine),
+    /// Find what makes a deployment fail, and say what to do
+    Doctor(DoctorLine),
 }
 
 #[derive(Args)]
@@ -176,7 +179,8 @@ fn event_id(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-fn timeout(text: &str) -> Result<Duration, String> {
+/// A time that is not nothing.
+pub fn timeout(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text) {
         Ok(time) if time.is_zero() => Err("wait for some time, such as 4s".into()),
         Ok(time) => Ok(time),

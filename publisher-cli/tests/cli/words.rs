@@ -24,6 +24,7 @@ fn help_is_as_agreed() {
         "help_install_function",
         help(&["install-function", "--help"])
     );
+    insta::assert_snapshot!("help_doctor", help(&["doctor", "--help"]));
 }
 
 /// Every kind of misuse, each with what to do about it.
@@ -49,7 +50,7 @@ fn misuse_is_exit_2_with_a_hint() {
             "--redis",
             "rediss://:secret@127.0.0.1:6379",
         ],
-        &["publish", "orders", "x", "--gateway", "https://127.0.0.1"],
+        &["publish", "orders", "x", "--gateway", "ftp://127.0.0.1"],
         &["publish", "orders", redis[0], redis[1]],
         &["publish", redis[0], redis[1]],
         &["publish", "a..b", "x", redis[0], redis[1]],
@@ -82,6 +83,21 @@ fn misuse_is_exit_2_with_a_hint() {
             "0-0.00000000",
             redis[0],
             redis[1],
+        ],
+        &["doctor"],
+        &[
+            "doctor",
+            redis[0],
+            redis[1],
+            "--origin",
+            "https://a.example",
+        ],
+        &[
+            "doctor",
+            "--gateway",
+            "http://127.0.0.1:1",
+            "--origin",
+            "https://a.example/app",
         ],
         &["history", "orders"],
     ];
