@@ -38,10 +38,11 @@ impl Trouble {
 
     /// The finding of a check that could not ask what it had to.
     pub fn skips(&self, code: Code, question: &str) -> Finding {
-        Finding::skipped(
-            code,
-            format!("{question} was not answered: {}", self.text()),
-        )
+        let how = match self {
+            Trouble::Forbidden(_) => "is not permitted here",
+            Trouble::Refused(_) | Trouble::Lost(_) => "was not answered",
+        };
+        Finding::skipped(code, format!("{question} {how}: {}", self.text()))
     }
 }
 

@@ -61,7 +61,13 @@ pub async fn check(server: &mut Server, facts: &Facts) -> [Finding; 2] {
     let Some(names) = Throwaway::new(&server.address.keys) else {
         return both("no channel could be named");
     };
-    let user: String = server.ask(&["ACL", "WHOAMI"]).await.unwrap_or_default();
+    let user = match server.ask(&["ACL", "WHOAMI"]).await {
+        Ok(user) => user,
+        Err(_) => {
+            let settings = server.address.info.redis_settings();
+            settings.username().unwrap_or("default").to_owned()
+        }
+    };
     let asked = match dry_run(server, &user, &names).await {
         Ok(asked) => asked,
         Err(Trouble::Lost(why)) => return both(&why),
@@ -86,7 +92,6 @@ pub async fn check(server: &mut Server, facts: &Facts) -> [Finding; 2] {
 }
 
 fn judge(server: &Server, user: &str, (publish, node): (Lacking, Lacking)) -> [Finding; 2] {
-    let user = if user.is_empty() { "<user>" } else { user };
     let prefix = server.address.keys.prefix();
     let neither = !publish.is_empty() && !node.is_empty();
     let finding = |code, lacking: Lacking, may: &str, role: &str| {
@@ -262,14 +267,12 @@ async fn attempt(server: &mut Server, names: &Throwaway) -> Result<(Lacking, Lac
     for command in scripts {
         try_one(server, &command, command[0], &mut node).await?;
     }
-    let mut connection = server.connection.clone();
-    let mut both = redis::pipe();
-    both.atomic().get(&names.head);
-    let transaction = server
-        .answer(both.query_async::<Value>(&mut connection))
-        .await;
-    if let Err(Trouble::Forbidden(_)) = transaction {
-        node.extend(["+multi", "+exec"].map(str::to_owned));
+    // A transaction that cannot be ended would swallow the questions that follow.
+    let mut other = Server::connect(&server.address)
+        .await
+        .map_err(|failure| Trouble::Lost(failure.to_string()))?;
+    for command in ["MULTI", "EXEC"] {
+        try_one(&mut other, &[command], command, &mut node).await?;
     }
     Ok((publish, node))
 }
