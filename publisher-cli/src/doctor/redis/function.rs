@@ -31,7 +31,11 @@ pub async fn check(server: &mut Server, facts: &Facts) -> Finding {
         )
         .advise("use the sluice of the release that installed it"),
         Ok(Some(_)) => current(server, facts).await,
-        Err(Trouble::Refused(text)) if text.contains("incompatible type") => {
+        Err(Trouble::Refused(text))
+            if ["incompatible type", "not convert"]
+                .iter()
+                .any(|words| text.contains(words)) =>
+        {
             foreign("sluice_version answers what Sluice's never does: another library has the name")
         }
         Err(trouble) => trouble.skips(CODE, "FCALL_RO sluice_version"),
