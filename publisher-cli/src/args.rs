@@ -2,6 +2,7 @@
 //! Secrets are wrapped here, so that no later message can show them.
 
 mod demo;
+mod doctor;
 mod install_function;
 mod line;
 mod link;
@@ -19,6 +20,7 @@ use crate::failure::Failure;
 use crate::pace::Rate;
 use crate::pattern::Pattern;
 pub use demo::Demo;
+pub use doctor::Doctor;
 pub use install_function::InstallFunction;
 use install_function::install_function;
 use line::{ChannelsLine, CommandLine, HistoryLine, Line, PublishLine};
@@ -35,6 +37,7 @@ pub enum Command {
     History(History),
     Channels(Channels),
     InstallFunction(InstallFunction),
+    Doctor(Doctor),
     Demo(Demo),
     Completions(Shell),
     Man(Man),
@@ -152,6 +155,7 @@ fn resolve(line: Line, matches: &ArgMatches) -> Result<Command, Failure> {
         CommandLine::History(line) => Command::History(history(line, matches)?),
         CommandLine::Channels(line) => Command::Channels(channels_listed(line)?),
         CommandLine::InstallFunction(line) => Command::InstallFunction(install_function(&line)?),
+        CommandLine::Doctor(line) => Command::Doctor(doctor::resolve(line)?),
         CommandLine::Demo(line) => Command::Demo(demo::resolve(&line, matches)?),
         CommandLine::Completions(line) => Command::Completions(line.shell),
         CommandLine::Man(line) => Command::Man(match line.dir {

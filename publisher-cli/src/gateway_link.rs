@@ -1,7 +1,7 @@
 //! The gateway's HTTP: its client, its addresses, and its problem details (RFC 9457) as failures.
 
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, RETRY_AFTER};
-use reqwest::{Client, Response, StatusCode, Url, redirect};
+use reqwest::{Client, ClientBuilder, Response, StatusCode, Url, redirect};
 use serde::Deserialize;
 use std::time::Duration;
 
@@ -16,6 +16,16 @@ const REPLY_BYTES: usize = 64 * 1024;
 /// # Errors
 /// A token that cannot be a header.
 pub fn client(address: &GatewayAddress) -> Result<Client, Failure> {
+    build(builder(address)?)
+}
+
+/// The same, to be built with more settings.
+///
+/// # Errors
+/// A token that cannot be a header.
+pub fn builder(address: &GatewayAddress) -> Result<ClientBuilder, Failure> {
+    // Only the first of a process counts, and it is the same each time.
+    drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
     let mut headers = HeaderMap::new();
     if let Some(token) = &address.token {
         let mut value =
@@ -25,11 +35,19 @@ pub fn client(address: &GatewayAddress) -> Result<Client, Failure> {
         value.set_sensitive(true);
         headers.insert(AUTHORIZATION, value);
     }
-    Client::builder()
+    Ok(Client::builder()
         .user_agent(concat!("sluice/", env!("CARGO_PKG_VERSION")))
         .default_headers(headers)
         .redirect(redirect::Policy::none())
         .connect_timeout(address.timeout)
+        // Reading the system's certificates takes longer than a publish.
+        .tls_built_in_root_certs(address.base.scheme() == "https"))
+}
+
+/// # Errors
+/// The client cannot be made, as without any trusted certificate.
+pub fn build(builder: ClientBuilder) -> Result<Client, Failure> {
+    builder
         .build()
         .map_err(|error| Failure::failed(format!("cannot make an HTTP client: {error}")))
 }

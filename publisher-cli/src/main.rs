@@ -5,6 +5,7 @@ mod args;
 mod backoff;
 mod channels;
 mod demo;
+mod doctor;
 mod failure;
 mod gateway_history;
 mod gateway_link;
@@ -84,6 +85,7 @@ async fn run(command: Command) -> Result<(), Failure> {
             Command::Man(job) => texts::man(job),
             Command::InstallFunction(job) => install_function::run(job).await,
             Command::Demo(job) => demo::run(job).await,
+            Command::Doctor(job) => doctor::run(job).await,
         }
     };
     tokio::select! {

@@ -12,10 +12,11 @@ mod texts;
 use clap::{Parser, Subcommand};
 
 use super::demo::DemoLine;
+use super::doctor::DoctorLine;
 pub use channels::ChannelsLine;
 pub use history::HistoryLine;
 pub use install_function::{InstallFunctionLine, SettingsLine};
-pub use link::{LinkLine, RedisLine};
+pub use link::{LinkLine, RedisLine, timeout};
 pub use publish::PublishLine;
 pub use start::StartLine;
 pub use tail::TailLine;
@@ -47,6 +48,8 @@ pub enum CommandLine {
     Channels(ChannelsLine),
     /// Load the publish function into Redis, where it is absent or older
     InstallFunction(InstallFunctionLine),
+    /// Find what makes a deployment fail, and say what to do
+    Doctor(DoctorLine),
     /// Play the backend of the demo page: publish its events, count likes, answer questions
     Demo(DemoLine),
     /// Print the completions of a shell

@@ -117,7 +117,7 @@ pub fn needed_redis(line: &RedisLine, none: &str, hint: &str) -> Result<RedisAdd
 }
 
 /// The URL itself is never shown: it may hold a password.
-fn redis_address(url: &str, line: &RedisLine) -> Result<RedisAddress, Failure> {
+pub fn redis_address(url: &str, line: &RedisLine) -> Result<RedisAddress, Failure> {
     const FORM: &str = "one server, as redis://[user:password@]host[:port][/db]";
     let bad = |why: &str| Failure::usage(format!("not a Redis URL: {why}"), FORM);
     if url.contains(',') {
@@ -147,13 +147,12 @@ fn redis_address(url: &str, line: &RedisLine) -> Result<RedisAddress, Failure> {
     })
 }
 
-fn gateway_address(url: &str, line: &LinkLine) -> Result<GatewayAddress, Failure> {
+pub fn gateway_address(url: &str, line: &LinkLine) -> Result<GatewayAddress, Failure> {
     const FORM: &str = "the gateway's public address, such as http://127.0.0.1:8080";
     let bad = |why: &str| Failure::usage(format!("not a gateway URL: {why}"), FORM);
     let base = reqwest::Url::parse(url).map_err(|error| bad(&error.to_string()))?;
     match base.scheme() {
-        "http" => {}
-        "https" => return Err(bad("this build of sluice has no TLS")),
+        "http" | "https" => {}
         other => return Err(bad(&format!("`{other}` is no scheme it speaks"))),
     }
     if base.query().is_some() || base.fragment().is_some() {

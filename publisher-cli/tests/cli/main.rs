@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
 mod channels;
+mod doctor;
 mod gateway;
 mod gateway_history;
 mod history;

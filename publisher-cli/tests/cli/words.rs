@@ -29,6 +29,7 @@ fn help_is_as_agreed() {
     );
     insta::assert_snapshot!("help_completions", help(&["completions", "--help"]));
     insta::assert_snapshot!("help_man", help(&["man", "--help"]));
+    insta::assert_snapshot!("help_doctor", help(&["doctor", "--help"]));
 }
 
 /// Command lines that cannot be acted on; `REDIS` stands for an address where nobody is.
@@ -37,7 +38,7 @@ const MISUSE: &[&str] = &[
     "publish orders x REDIS --gateway http://127.0.0.1:1",
     "publish orders x --redis 127.0.0.1:6379",
     "publish orders x --redis rediss://:secret@127.0.0.1:6379",
-    "publish orders x --gateway https://127.0.0.1",
+    "publish orders x --gateway ftp://127.0.0.1",
     "publish orders REDIS",
     "publish REDIS",
     "publish a..b x REDIS",
@@ -60,6 +61,9 @@ const MISUSE: &[&str] = &[
     "channels --gateway http://127.0.0.1:1",
     "channels orders.x* REDIS",
     "install-function --print --json",
+    "doctor",
+    "doctor REDIS --origin https://a.example",
+    "doctor --gateway http://127.0.0.1:1 --origin https://a.example/app",
     "completions tcsh",
     "man publishing",
     "histroy orders",

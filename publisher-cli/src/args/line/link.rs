@@ -47,7 +47,7 @@ pub struct LinkLine {
     pub token: Option<String>,
 }
 
-fn timeout(text: &str) -> Result<Duration, String> {
+pub fn timeout(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text) {
         Ok(time) if time.is_zero() => Err("wait for some time, such as 4s".into()),
         Ok(time) => Ok(time),
