@@ -19,7 +19,7 @@ pub const MAX_NAME_CHARS: usize = 128;
 const MAGIC: &[u8] = b"sluice/";
 const VERSION_1: &[u8] = b"1 ";
 /// Everything but the unreserved characters of RFC 3986, section 2.3.
-const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
+pub(crate) const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')
     .remove(b'_')

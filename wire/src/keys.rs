@@ -3,7 +3,9 @@
 
 use std::sync::Arc;
 
-use crate::{channel::Channel, position::Position};
+use percent_encoding::utf8_percent_encode;
+
+use crate::{channel::Channel, event::ESCAPED, position::Position};
 
 /// The names one deployment uses in Redis. A clone is one reference count.
 #[derive(Clone, Debug)]
@@ -83,6 +85,22 @@ impl Keys {
         Channel::parse(name).ok()
     }
 
+    /// The index of node reports: a sorted set of [`Keys::report_member`], scored with the Unix time in milliseconds at
+    /// which each report expires.
+    pub fn reports(&self) -> String {
+        self.control("reports")
+    }
+
+    /// What one node tells about itself, a string of JSON that expires.
+    pub fn report(&self, node: &str) -> String {
+        self.control(&format!("report:{}", self.report_member(node)))
+    }
+
+    /// A node's name as the index has it: percent-encoded like the values of a frame's header.
+    pub fn report_member(&self, node: &str) -> String {
+        utf8_percent_encode(node, ESCAPED).to_string()
+    }
+
     /// A control key or topic: revocations, disconnects, tickets, leases, node reports.
     pub fn control(&self, name: &str) -> String {
         format!("{}{{_ctl}}:{name}", self.prefix)
@@ -151,6 +169,17 @@ mod tests {
         );
         assert_eq!(keys.topic(&channel), "sluice:{orders}");
         assert_eq!(keys.control("revoke"), "sluice:{_ctl}:revoke");
+    }
+
+    #[test]
+    fn a_nodes_name_is_encoded_in_its_report_key() {
+        let keys = Keys::default();
+        assert_eq!(keys.reports(), "sluice:{_ctl}:reports");
+        assert_eq!(
+            keys.report("web-1:4711"),
+            "sluice:{_ctl}:report:web-1%3A4711"
+        );
+        assert_eq!(keys.report_member("a {b}"), "a%20%7Bb%7D");
     }
 
     #[test]

@@ -106,6 +106,7 @@ pub fn check(config: &Config) -> Findings {
     history(&config.history, &mut findings);
     stream(&config.stream, &mut findings);
     limits(&config.limits, &mut findings);
+    requests::reports(&config.redis, &mut findings);
     requests::check(&config.limits, &mut findings);
     drain(&config.drain, &mut findings);
     health(&config.health, &mut findings);

@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::peer::{Peer, PeerStreams};
+use crate::broker::reports::Count;
 use crate::broker::{Broker, WorkerPort};
 use crate::connection::stream::Pull;
 use crate::connection::worker::Worker;
@@ -124,7 +125,7 @@ impl LocalStreams {
 
     async fn feed(self, port: WorkerPort, mut drain: watch::Receiver<Option<Drain>>) {
         let _guard = PanicGuard;
-        let mut queue = port.messages;
+        let (mut queue, mut counter) = (port.messages, port.counter);
         let mut messages = Vec::with_capacity(BATCH);
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -145,7 +146,10 @@ impl LocalStreams {
                         self.0.worker.borrow_mut().drain(clock.now() + lead, window);
                     }
                 }
-                _ = tick.tick() => self.tick(clock.now()),
+                _ = tick.tick() => {
+                    self.tick(clock.now());
+                    counter.count(|| self.subscribers());
+                }
             }
             self.send_questions();
         }
@@ -159,6 +163,14 @@ impl LocalStreams {
         let change = i64::try_from(seats).unwrap_or(0) - i64::try_from(before).unwrap_or(0);
         self.0.metrics.subscriptions.add(change);
         self.0.latency.borrow().flush();
+    }
+
+    fn subscribers(&self) -> Count {
+        let worker = self.0.worker.borrow();
+        Count {
+            streams: worker.streams(),
+            subscribers: worker.subscribers(),
+        }
     }
 
     /// Asks the node what streams want to know; what does not fit waits for the next turn.
