@@ -6,6 +6,7 @@ mod drain;
 mod embedded;
 mod moves;
 mod outage;
+mod pages;
 mod resume;
 mod shapes;
 mod slow;

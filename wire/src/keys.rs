@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use percent_encoding::utf8_percent_encode;
 
-use crate::{channel::Channel, event, position::Position};
+use crate::{channel::Channel, event::ESCAPED, position::Position};
 
 /// The names one deployment uses in Redis. A clone is one reference count.
 #[derive(Clone, Debug)]
@@ -85,22 +85,21 @@ impl Keys {
         Channel::parse(name).ok()
     }
 
-    /// A control key or topic: revocations, disconnects, tickets, leases, node reports.
-    pub fn control(&self, name: &str) -> String {
-        format!("{}{{_ctl}}:{name}", self.prefix)
-    }
-
-    /// The sorted set of nodes that report; the score is when the report expires, in Unix milliseconds.
+    /// The nodes that report: a sorted set of their names, scored with the Unix time in milliseconds at which each report
+    /// expires.
     pub fn reports(&self) -> String {
         self.control("reports")
     }
 
-    /// What a node last reported of itself. Its name is percent-encoded as in the header of a frame.
+    /// What a node last reported of itself, a string of JSON that expires. The name is percent-encoded as in the header of
+    /// a frame.
     pub fn report(&self, node: &str) -> String {
-        self.control(&format!(
-            "report:{}",
-            utf8_percent_encode(node, event::ESCAPED)
-        ))
+        self.control(&format!("report:{}", utf8_percent_encode(node, ESCAPED)))
+    }
+
+    /// A control key or topic: revocations, disconnects, tickets, leases, node reports.
+    pub fn control(&self, name: &str) -> String {
+        format!("{}{{_ctl}}:{name}", self.prefix)
     }
 }
 

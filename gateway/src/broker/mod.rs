@@ -7,6 +7,7 @@ pub mod embedded;
 pub mod history;
 pub mod outside;
 pub mod redis;
+pub mod reports;
 pub mod run;
 
 use std::time::Duration;
@@ -111,6 +112,7 @@ enum Push {
 pub struct WorkerPort {
     pub worker: WorkerId,
     pub messages: mpsc::Receiver<ToWorker>,
+    pub counter: reports::Counter,
 }
 
 impl Broker {

@@ -12,6 +12,7 @@ use super::clock::Clock;
 use super::embedded::Embedded;
 use super::outside::{Backend, Done, Outside};
 use super::redis::{Outlets, Redis};
+use super::reports::{self, Counters, Reporter};
 use super::{BackendSettings, Broker, BrokerSettings, Command, Push, TICK, WorkerPort};
 use crate::hub::node::Node;
 use crate::metrics::Metrics;
@@ -50,10 +51,18 @@ pub fn start(
     let (commands, asked) = mpsc::channel(settings.queue);
     let embedded = matches!(settings.backend, BackendSettings::Embedded(_));
     let (connected, is_connected) = watch::channel(embedded);
-    let (queues, ports) = (0..workers)
-        .map(|worker| {
+    let (counters, ends) = reports::counters(workers);
+    let (queues, ports) = ends
+        .into_iter()
+        .enumerate()
+        .map(|(worker, counter)| {
             let (queue, messages) = mpsc::channel(settings.worker_queue);
-            (queue, WorkerPort { worker, messages })
+            let port = WorkerPort {
+                worker,
+                messages,
+                counter,
+            };
+            (queue, port)
         })
         .unzip();
     let (stop, stopped) = watch::channel(false);
@@ -75,7 +84,8 @@ pub fn start(
             match Loop::new(&settings, (queues, asked), metrics, connected, clock) {
                 Ok((turn, subscriber)) => {
                     drop(ready.send(Ok(())));
-                    runtime.block_on(turn.run(subscriber, stopped));
+                    let reporter = turn.reporter(&settings, counters);
+                    runtime.block_on(turn.run(subscriber, reporter, stopped));
                 }
                 Err(error) => drop(ready.send(Err(error))),
             }
@@ -160,11 +170,29 @@ impl Loop {
         Ok((turn, subscriber))
     }
 
+    /// Nothing where nobody else could read a report, or none is wanted.
+    fn reporter(&self, settings: &BrokerSettings, counters: Counters) -> Option<Reporter> {
+        match (&settings.backend, &self.outside.backend) {
+            (BackendSettings::Redis(settings), Backend::Redis(redis)) => {
+                let reports = settings.reports.clone()?;
+                Some(Reporter::new(reports, counters, redis.data()))
+            }
+            (BackendSettings::Redis(_) | BackendSettings::Embedded(_), _) => None,
+        }
+    }
+
     async fn run(
         self,
         subscriber: Option<super::redis::Subscriber>,
+        mut reporter: Option<Reporter>,
         mut stop: watch::Receiver<bool>,
     ) {
+        let report = async {
+            match &mut reporter {
+                Some(reporter) => reporter.run().await,
+                None => std::future::pending().await,
+            }
+        };
         let supervise = async {
             match subscriber {
                 Some(subscriber) => subscriber.run().await,
@@ -174,7 +202,11 @@ impl Loop {
         tokio::select! {
             () = self.turns() => {}
             () = supervise => {}
+            () = report => {}
             _ = stop.wait_for(|stop| *stop) => {}
+        }
+        if let Some(reporter) = reporter {
+            reporter.leave().await;
         }
     }
 

@@ -44,6 +44,7 @@ pub fn check(config: &Config) -> Findings {
     stream(&config.stream, &mut findings);
     poll(&config.poll, &mut findings);
     limits(&config.limits, &mut findings);
+    requests::reports(&config.redis, &mut findings);
     requests::check(&config.limits, &mut findings);
     drain(&config.drain, &mut findings);
     health(&config.health, &mut findings);

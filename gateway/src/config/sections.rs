@@ -100,6 +100,9 @@ pub struct RedisConfig {
     pub linger: Duration,
     #[serde(with = "text")]
     pub functions: Functions,
+    /// 0 switches reports off.
+    #[serde(with = "duration")]
+    pub report_interval: Duration,
 }
 
 choice! {

@@ -207,6 +207,15 @@ impl<T: Transport> Worker<T> {
             .sum()
     }
 
+    /// How many seats each channel here has.
+    #[must_use]
+    pub fn subscribers(&self) -> Vec<(Channel, usize)> {
+        let channels = self.channels.iter();
+        channels
+            .map(|(_, local)| (local.name.clone(), local.members.len()))
+            .collect()
+    }
+
     /// The transport of a stream.
     pub fn transport(&mut self, key: usize) -> Option<&mut T> {
         self.streams

@@ -15,6 +15,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::dev::CutOrder;
 use super::peer::{Peer, PeerStreams};
+use crate::broker::reports::Count;
 use crate::broker::{Broker, WorkerPort};
 use crate::connection::stream::Pull;
 use crate::connection::worker::Worker;
@@ -131,7 +132,7 @@ impl LocalStreams {
         mut cuts: broadcast::Receiver<CutOrder>,
     ) {
         let _guard = PanicGuard;
-        let mut queue = port.messages;
+        let (mut queue, mut counter) = (port.messages, port.counter);
         let mut messages = Vec::with_capacity(BATCH);
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -157,7 +158,10 @@ impl LocalStreams {
                     // Nobody waits for the number any more: it was too late.
                     order.try_send(cut).ok();
                 }
-                _ = tick.tick() => self.tick(clock.now()),
+                _ = tick.tick() => {
+                    self.tick(clock.now());
+                    counter.count(|| self.subscribers());
+                }
             }
             self.send_questions();
         }
@@ -171,6 +175,14 @@ impl LocalStreams {
         let change = i64::try_from(seats).unwrap_or(0) - i64::try_from(before).unwrap_or(0);
         self.0.metrics.subscriptions.add(change);
         self.0.latency.borrow().flush();
+    }
+
+    fn subscribers(&self) -> Count {
+        let worker = self.0.worker.borrow();
+        Count {
+            streams: worker.streams(),
+            subscribers: worker.subscribers(),
+        }
     }
 
     /// Asks the node what streams want to know; what does not fit waits for the next turn.

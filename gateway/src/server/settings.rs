@@ -7,6 +7,7 @@ use sluice_wire::publish::Defaults;
 
 use crate::broker::embedded::EmbeddedSettings;
 use crate::broker::redis::{RedisSettings, Topology};
+use crate::broker::reports::ReportSettings;
 use crate::broker::{BackendSettings, BrokerSettings};
 use crate::config::{BrokerMode, Config, Functions};
 use crate::connection::StreamLimits;
@@ -127,6 +128,10 @@ fn redis(config: &Config) -> Result<RedisSettings, String> {
         backoff_min: redis.backoff_min,
         backoff_max: redis.backoff_max,
         install_functions: redis.functions == Functions::Auto,
+        reports: (!redis.report_interval.is_zero()).then(|| ReportSettings {
+            node: node_name(),
+            interval: redis.report_interval,
+        }),
     })
 }
 

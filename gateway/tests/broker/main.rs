@@ -7,4 +7,5 @@ mod connection;
 mod delivery;
 mod foreign;
 mod library;
+mod reports;
 mod waiting;

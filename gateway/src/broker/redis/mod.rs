@@ -6,6 +6,7 @@ mod data;
 mod glance;
 mod parse;
 mod reads;
+mod report;
 mod subscriber;
 mod topology;
 
@@ -23,6 +24,7 @@ pub use topology::Topology;
 
 use self::subscriber::Wishes;
 use super::clock::Clock;
+use super::reports::ReportSettings;
 use super::{BrokerSettings, Push};
 use crate::metrics::BrokerMetrics;
 
@@ -43,6 +45,8 @@ pub struct RedisSettings {
     pub backoff_max: Duration,
     /// Load the function library where it is absent or older.
     pub install_functions: bool,
+    /// How this node reports about itself; nothing when it does not.
+    pub reports: Option<ReportSettings>,
 }
 
 /// The backend as the node's loop uses it.

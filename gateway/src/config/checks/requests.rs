@@ -1,8 +1,29 @@
-//! What must hold of the bounds of single requests: pages of history and batches.
+//! What must hold of the bounds of single requests: pages of history and batches; and of node reports.
+
+use std::time::Duration;
 
 use super::Findings;
-use crate::config::kinds::Size;
-use crate::config::sections::LimitsConfig;
+use crate::config::kinds::{Humane, Size};
+use crate::config::sections::{LimitsConfig, RedisConfig};
+
+/// The shortest interval of node reports.
+const REPORT_MIN: Duration = Duration::from_millis(100);
+
+pub(super) fn reports(redis: &RedisConfig, found: &mut Findings) {
+    let interval = redis.report_interval;
+    let (none, most) = (Duration::ZERO, Duration::from_secs(60));
+    found.within("redis.report_interval", &interval, none, most);
+    if !interval.is_zero() && interval < REPORT_MIN {
+        found.refuse(
+            "redis.report_interval",
+            format!(
+                "{} is below {}; 0s switches reports off",
+                interval.humane(),
+                REPORT_MIN.humane()
+            ),
+        );
+    }
+}
 
 pub(super) fn check(limits: &LimitsConfig, found: &mut Findings) {
     found.within(

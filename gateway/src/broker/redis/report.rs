@@ -1,0 +1,55 @@
+//! A node's report: written with its index in one transaction, and taken away with it.
+
+use std::time::Duration;
+
+use redis::Pipeline;
+
+use super::data::DataLink;
+use crate::broker::reports::Report;
+
+/// How long the index outlives the last report: as long as the longest lasts, three times the longest interval.
+const INDEX_LASTING_MS: u64 = 3 * 60 * 1_000;
+
+impl DataLink {
+    /// Writes a report that expires after `lasting`, and forgets who has not reported in time.
+    pub(in crate::broker) async fn write_report(
+        &self,
+        report: &Report<'_>,
+        lasting: Duration,
+    ) -> Result<(), String> {
+        let text = serde_json::to_string(report).map_err(|error| error.to_string())?;
+        let lasting = u64::try_from(lasting.as_millis())
+            .unwrap_or(u64::MAX)
+            .max(1);
+        let index = self.keys.reports();
+        let mut pipeline = Pipeline::with_capacity(4);
+        pipeline.atomic();
+        let set = pipeline.cmd("SET").arg(self.keys.report(report.node));
+        set.arg(text).arg("PX").arg(lasting).ignore();
+        let heal = pipeline.cmd("ZREMRANGEBYSCORE").arg(&index);
+        heal.arg("-inf").arg(report.at).ignore();
+        let add = pipeline.cmd("ZADD").arg(&index);
+        add.arg(report.at.saturating_add(lasting))
+            .arg(report.node)
+            .ignore();
+        let expire = pipeline.cmd("PEXPIRE").arg(&index);
+        expire.arg(INDEX_LASTING_MS).ignore();
+        self.send(&pipeline).await
+    }
+
+    /// Takes a node's report away.
+    pub(in crate::broker) async fn delete_report(&self, node: &str) -> Result<(), String> {
+        let mut pipeline = Pipeline::with_capacity(2);
+        pipeline.atomic();
+        pipeline.cmd("DEL").arg(self.keys.report(node)).ignore();
+        let remove = pipeline.cmd("ZREM").arg(self.keys.reports());
+        remove.arg(node).ignore();
+        self.send(&pipeline).await
+    }
+
+    async fn send(&self, pipeline: &Pipeline) -> Result<(), String> {
+        self.run(async |connection| pipeline.query_async(connection).await)
+            .await
+            .map_err(|error| error.to_string())
+    }
+}
