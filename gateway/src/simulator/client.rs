@@ -5,7 +5,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 use super::checker::Reader;
-use super::eventsource::Parser;
+use super::lines::Body;
 use super::past::Time;
 use crate::hub::frame::Format;
 
@@ -23,7 +23,7 @@ pub struct Client {
     pub format: Format,
     pub fresh: Fresh,
     pub last_event_id: String,
-    pub parser: Parser,
+    pub body: Body,
     pub session: Option<Session>,
     pub stalled_until: Time,
     /// Microseconds between two reads of its socket.

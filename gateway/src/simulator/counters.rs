@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use crate::hub::exchange::Note;
 
 /// What must have happened in a run of many seeds, or it has not tested what it claims to.
-pub const EXPECTED: [&str; 83] = [
+pub const EXPECTED: [&str; 84] = [
     "asks overflow",
     "attach",
     "attach from node",
@@ -16,6 +16,7 @@ pub const EXPECTED: [&str; 83] = [
     "backfill_limit",
     "client ephemerals",
     "client events",
+    "client lines",
     "client resets",
     "close drain",
     "close max_age",

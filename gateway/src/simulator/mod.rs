@@ -22,6 +22,7 @@ mod checker_tests;
 mod client;
 mod counters;
 mod eventsource;
+mod lines;
 mod links;
 mod message;
 mod moves;

@@ -10,7 +10,8 @@ use sluice_wire::cursor::Cursor;
 
 use super::checker::{Asked, Seen};
 use super::client::{Fresh, Session};
-use super::eventsource::{Block, Parser};
+use super::eventsource::Block;
+use super::lines::Body;
 use super::node::{Socket, clock};
 use super::world::{Due, MS, Simulation};
 use crate::connection::shapes::Shape;
@@ -61,8 +62,10 @@ impl Simulation {
             channels,
             start,
             incoming: cursor,
-            shape: Shape::EventStream {
-                envelope: client.format == Format::Envelope,
+            shape: match client.format {
+                Format::Plain => Shape::EventStream { envelope: false },
+                Format::Envelope => Shape::EventStream { envelope: true },
+                Format::Ndjson => Shape::Ndjson,
             },
             expires_at,
         };
@@ -132,10 +135,13 @@ impl Simulation {
     /// Bytes arrive at a client.
     pub fn take_bytes(&mut self, number: usize, bytes: &[u8]) {
         self.digest_in(&bytes);
-        match self.clients[number].parser.feed(bytes) {
+        match self.clients[number].body.feed(bytes) {
             Err(why) => self.fail(format!("client {number}: {why}")),
             Ok(blocks) => {
                 for block in blocks {
+                    if self.clients[number].format == Format::Ndjson {
+                        self.counters.count("client lines");
+                    }
                     self.count_told(&block);
                     if let Some(id) = &block.id {
                         self.clients[number].last_event_id.clone_from(id);
@@ -196,7 +202,7 @@ impl Simulation {
     pub fn lose_session(&mut self, number: usize) -> Option<Session> {
         let client = &mut self.clients[number];
         let session = client.session.take()?;
-        client.parser = Parser::default();
+        client.body = Body::of(client.format);
         client.dials += 1;
         self.see(number, Seen::Gone);
         Some(session)

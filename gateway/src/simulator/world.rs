@@ -15,7 +15,7 @@ use sluice_wire::position::Position;
 use super::checker::{Bounds, Reader, Seen};
 use super::client::{Client, Fresh};
 use super::counters::Counters;
-use super::eventsource::Parser;
+use super::lines::Body;
 use super::node::Gateway;
 use super::past::{Past, Time};
 use super::plan::Settings;
@@ -283,10 +283,10 @@ impl Simulation {
             backfill: stream.min(u32::try_from(chain).unwrap_or(u32::MAX)),
         };
         let channels = self.some_channels();
-        let format = if self.chance(0.4) {
-            Format::Envelope
-        } else {
-            Format::Plain
+        let format = match (self.chance(0.4), client % 2) {
+            (true, 0) => Format::Envelope,
+            (true, _) => Format::Ndjson,
+            (false, _) => Format::Plain,
         };
         let fresh = self.some_start();
         let lag = self.between(50, 4 * MS);
@@ -295,7 +295,7 @@ impl Simulation {
             format,
             fresh,
             last_event_id: String::new(),
-            parser: Parser::default(),
+            body: Body::of(format),
             session: None,
             stalled_until: 0,
             lag,

@@ -152,6 +152,7 @@ fn a_quiet_poll_is_over_at_its_time_and_not_before() {
     let (mut worker, now) = (worker(), SECOND);
     let key = worker.open(&polled(&["a"], Some(7)), Peer::default(), now);
     answer(&mut worker, "a", 7, now);
+    assert_eq!(pull(&mut worker, key, now), Pull::Pending);
     let late = now + TIMEOUT;
     worker.tick(late - Duration::from_millis(1));
     assert_eq!(
