@@ -134,7 +134,8 @@ fn a_right_nginx_with_tls_and_http2_passes_and_an_unknown_certificate_is_named()
 fn a_wrong_nginx_is_told_its_own_settings() {
     let redis = Redis::start();
     let gateway = Gateway::start(&redis, &[("SLUICE__STREAM__HEARTBEAT", "30s")]);
-    let changed = "gzip on; gzip_types text/event-stream; gzip_proxied any; proxy_hide_header Cache-Control;";
+    let changed =
+        "gzip on; gzip_types text/event-stream; gzip_proxied any; proxy_hide_header Cache-Control;";
     let Some(nginx) = Nginx::start(&gateway, changed) else {
         return;
     };
