@@ -16,7 +16,7 @@ use sluice_wire::{Channel, Cursor, Defaults, Keys};
 
 use crate::failure::Failure;
 use crate::pace::Rate;
-use doctor::DoctorLine;
+pub use doctor::Doctor;
 use line::{
     CommandLine, InstallFunctionLine, Line, LinkLine, PublishLine, RedisLine, SettingsLine,
     TailLine,
@@ -89,18 +89,6 @@ pub enum InstallFunction {
         settings_given: bool,
         replace: bool,
     },
-}
-
-/// `sluice doctor`, resolved.
-#[derive(Debug)]
-pub struct Doctor {
-    /// At least one of the two is there.
-    pub redis: Option<RedisAddress>,
-    pub gateway: Option<GatewayAddress>,
-    pub origin: Option<String>,
-    pub quiet_for: Duration,
-    pub json: bool,
-    pub may_colour: bool,
 }
 
 /// How Sluice is reached.
@@ -199,7 +187,7 @@ fn resolve(line: Line, matches: &ArgMatches) -> Result<Command, Failure> {
             json: line.json,
         }),
         CommandLine::InstallFunction(line) => Command::InstallFunction(install_function(&line)?),
-        CommandLine::Doctor(line) => Command::Doctor(doctor(line)?),
+        CommandLine::Doctor(line) => Command::Doctor(doctor::resolve(line)?),
     })
 }
 
@@ -303,36 +291,6 @@ fn install_function(line: &InstallFunctionLine) -> Result<InstallFunction, Failu
         defaults,
         settings_given,
         replace: line.replace,
-    })
-}
-
-/// Both addresses are taken when both are given: the doctor looks at a deployment from both sides.
-fn doctor(line: DoctorLine) -> Result<Doctor, Failure> {
-    let (origin, quiet_for, json) = (line.origin.clone(), line.quiet_for, line.json);
-    let may_colour = line.no_color.as_deref().unwrap_or_default().is_empty();
-    let link = line.into_link();
-    let given = |url: &Option<String>| url.clone().filter(|url| !url.is_empty());
-    let redis = given(&link.redis.redis).map(|url| redis_address(&url, &link.redis));
-    let gateway = given(&link.gateway).map(|url| gateway_address(&url, &link));
-    if redis.is_none() && gateway.is_none() {
-        return Err(Failure::usage(
-            "neither Redis nor a gateway given",
-            "pass --redis URL, --gateway URL or both, or set SLUICE_REDIS_URL or SLUICE_GATEWAY_URL",
-        ));
-    }
-    if origin.is_some() && gateway.is_none() {
-        return Err(Failure::usage(
-            "--origin is about the gateway, and none is given",
-            "pass --gateway URL too",
-        ));
-    }
-    Ok(Doctor {
-        redis: redis.transpose()?,
-        gateway: gateway.transpose()?,
-        origin,
-        quiet_for,
-        json,
-        may_colour,
     })
 }
 

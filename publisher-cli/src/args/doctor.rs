@@ -1,10 +1,12 @@
-//! `sluice doctor` as written on the command line.
+//! `sluice doctor`: as written on the command line, and resolved.
 
 use std::time::Duration;
 
 use clap::Args;
 
 use super::line::{LinkLine, RedisLine, timeout};
+use super::{GatewayAddress, RedisAddress, gateway_address, redis_address};
+use crate::failure::Failure;
 
 #[derive(Args)]
 pub struct DoctorLine {
@@ -51,6 +53,51 @@ impl DoctorLine {
             token: self.token,
         }
     }
+}
+
+/// `sluice doctor`, resolved.
+#[derive(Debug)]
+pub struct Doctor {
+    /// At least one of the two is there.
+    pub redis: Option<RedisAddress>,
+    pub gateway: Option<GatewayAddress>,
+    pub origin: Option<String>,
+    pub quiet_for: Duration,
+    pub json: bool,
+    pub may_colour: bool,
+}
+
+/// Both addresses are taken when both are given: the doctor looks at a deployment from both sides.
+///
+/// # Errors
+/// Neither is given, or one cannot be understood.
+pub fn resolve(line: DoctorLine) -> Result<Doctor, Failure> {
+    let (origin, quiet_for, json) = (line.origin.clone(), line.quiet_for, line.json);
+    let may_colour = line.no_color.as_deref().unwrap_or_default().is_empty();
+    let link = line.into_link();
+    let given = |url: &Option<String>| url.clone().filter(|url| !url.is_empty());
+    let redis = given(&link.redis.redis).map(|url| redis_address(&url, &link.redis));
+    let gateway = given(&link.gateway).map(|url| gateway_address(&url, &link));
+    if redis.is_none() && gateway.is_none() {
+        return Err(Failure::usage(
+            "neither Redis nor a gateway given",
+            "pass --redis URL, --gateway URL or both, or set SLUICE_REDIS_URL or SLUICE_GATEWAY_URL",
+        ));
+    }
+    if origin.is_some() && gateway.is_none() {
+        return Err(Failure::usage(
+            "--origin is about the gateway, and none is given",
+            "pass --gateway URL too",
+        ));
+    }
+    Ok(Doctor {
+        redis: redis.transpose()?,
+        gateway: gateway.transpose()?,
+        origin,
+        quiet_for,
+        json,
+        may_colour,
+    })
 }
 
 /// An origin as a browser sends it: scheme, host, and a port that is not the scheme's own.

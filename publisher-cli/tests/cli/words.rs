@@ -24,7 +24,6 @@ fn help_is_as_agreed() {
         "help_install_function",
         help(&["install-function", "--help"])
     );
-    insta::assert_snapshot!("help_doctor", help(&["doctor", "--help"]));
 }
 
 /// Every kind of misuse, each with what to do about it.
@@ -83,21 +82,6 @@ fn misuse_is_exit_2_with_a_hint() {
             "0-0.00000000",
             redis[0],
             redis[1],
-        ],
-        &["doctor"],
-        &[
-            "doctor",
-            redis[0],
-            redis[1],
-            "--origin",
-            "https://a.example",
-        ],
-        &[
-            "doctor",
-            "--gateway",
-            "http://127.0.0.1:1",
-            "--origin",
-            "https://a.example/app",
         ],
         &["history", "orders"],
     ];
