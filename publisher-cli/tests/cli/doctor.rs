@@ -192,3 +192,30 @@ fn what_cannot_be_reached_is_exit_4_and_half_of_it_exit_1() {
         "--gateway",
     );
 }
+
+#[test]
+fn help_is_as_agreed() {
+    let ran = run(sluice(&["doctor", "--help"]));
+    assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
+    insta::assert_snapshot!("help_doctor", ran.stdout);
+}
+
+#[test]
+fn misuse_is_exit_2_with_a_hint() {
+    let gateway = ["doctor", "--gateway", "http://127.0.0.1:1"];
+    let redis = ["doctor", "--redis", "redis://127.0.0.1:1"];
+    let cases = [
+        vec!["doctor"],
+        [&redis[..], &["--origin", "https://a.example"]].concat(),
+        [&gateway[..], &["--origin", "https://a.example/app"]].concat(),
+        [&gateway[..], &["--quiet-for", "0s"]].concat(),
+        vec!["doctor", "--gateway", "gateway.example"],
+    ];
+    let mut told = String::new();
+    for arguments in cases {
+        let ran = run(sluice(&arguments));
+        assert_eq!((ran.code, ran.stdout.as_str()), (2, ""), "{ran:?}");
+        told += &format!("$ sluice {}\n{}\n", arguments.join(" "), ran.stderr);
+    }
+    insta::assert_snapshot!("doctor_misuse", told);
+}

@@ -29,7 +29,6 @@ fn help_is_as_agreed() {
     );
     insta::assert_snapshot!("help_completions", help(&["completions", "--help"]));
     insta::assert_snapshot!("help_man", help(&["man", "--help"]));
-    insta::assert_snapshot!("help_doctor", help(&["doctor", "--help"]));
 }
 
 /// Command lines that cannot be acted on; `REDIS` stands for an address where nobody is.
@@ -61,9 +60,6 @@ const MISUSE: &[&str] = &[
     "channels --gateway http://127.0.0.1:1",
     "channels orders.x* REDIS",
     "install-function --print --json",
-    "doctor",
-    "doctor REDIS --origin https://a.example",
-    "doctor --gateway http://127.0.0.1:1 --origin https://a.example/app",
     "completions tcsh",
     "man publishing",
     "histroy orders",

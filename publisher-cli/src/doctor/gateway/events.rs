@@ -50,10 +50,8 @@ pub async fn check(patient: &Patient, channel: &Channel, mut stream: Stream) -> 
     let delivered = delivery(patient, channel, way, &mut stream).await;
     let arrived = delivered.is_ok();
     findings.push(delivered.unwrap_or_else(|finding| finding));
-    let place = stream.last_event_id().to_owned();
-    drop(stream);
     findings.push(if arrived {
-        replay(patient, channel, way, &place)
+        replay(patient, channel, way, stream)
             .await
             .unwrap_or_else(|why| {
                 Finding::problem(
@@ -238,16 +236,22 @@ async fn delivery(
     Ok(Finding::ok(CODE, shown))
 }
 
-/// Publishes while nobody listens, comes back with `place`, and wants exactly that event, then a live one.
+/// Comes back with a place one event ago, and wants exactly that event, then a live one. The event is seen on the first
+/// stream before: a node that has yet to hear of it would give it to a stream without a place too.
 async fn replay(
     patient: &Patient,
     channel: &Channel,
     way: Way,
-    place: &str,
+    mut first: Stream,
 ) -> Result<Finding, String> {
     const CODE: Code = Code::GatewayReplay;
+    let place = first.last_event_id().to_owned();
     publish(patient, channel, way, "missed").await?;
-    let mut stream = patient.open(channel, Some(place)).await?;
+    let until = Instant::now() + patient.address.timeout;
+    let passed = first.block(until, |block| block.data == "missed").await;
+    passed.map_err(|why| format!("an event did not arrive before the reconnect: {why}"))?;
+    drop(first);
+    let mut stream = patient.open(channel, Some(&place)).await?;
     let until = Instant::now() + patient.address.timeout;
     let opened = stream
         .block(until, |block| block.event_type == "sluice.open")

@@ -36,7 +36,11 @@ pub async fn check(server: &mut Server, facts: &Facts) -> Finding {
                 .iter()
                 .any(|words| text.contains(words)) =>
         {
-            foreign("sluice_version answers what Sluice's never does: another library has the name")
+            Finding::problem(
+                CODE,
+                "sluice_version answers what Sluice's never does: another library has the name",
+                "FUNCTION LIST to see which, FUNCTION DELETE it, then sluice install-function",
+            )
         }
         Err(trouble) => trouble.skips(CODE, "FCALL_RO sluice_version"),
     }

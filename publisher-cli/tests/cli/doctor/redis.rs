@@ -142,7 +142,8 @@ fn every_state_of_the_function_is_told_apart() {
         "sluice install-function --replace",
     );
     load(&redis, "sluice", "'one'", "");
-    examine(&redis).has(CODE, "problem", "another library", "--replace");
+    examine(&redis).has(CODE, "problem", "another library", "FUNCTION DELETE");
+    let () = redis.command(&["FUNCTION", "DELETE", "sluice"]);
     assert_eq!(
         run(redis.sluice(&["install-function", "--replace", "--maxlen", "7"])).code,
         0
