@@ -261,7 +261,6 @@ fn what_is_no_page_ends_it_with_words() {
 
 /// Over Redis and over the gateway the same command prints the same bytes.
 #[test]
-#[ignore = "the gateway of this branch has no history page yet"]
 fn the_real_gateway_shows_what_redis_has() {
     let redis = Redis::start();
     let positions: Vec<_> = (1..=30)

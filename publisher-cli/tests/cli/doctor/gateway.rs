@@ -61,7 +61,9 @@ fn a_gateway_set_up_right_passes_every_check() {
             "{report:#?}"
         );
     }
-    let keys: Vec<String> = redis.command(&["KEYS", "*"]);
+    let mut keys: Vec<String> = redis.command(&["KEYS", "*"]);
+    // What the gateway tells of itself there.
+    keys.retain(|key| !key.starts_with("sluice:{_ctl}:report"));
     assert_eq!(keys, [""; 0], "the doctor's channels are still there");
 }
 
