@@ -12,6 +12,8 @@ fn say(seen: &Value) {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<()> {
     let url = std::env::args().nth(1).context("URL is missing")?;
+    // This workspace builds reqwest without a crypto provider of its own.
+    drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
     // docs: begin
     let mut stream = EventSource::get(url);
     while let Some(event) = stream.next().await {
