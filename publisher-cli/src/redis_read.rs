@@ -68,7 +68,8 @@ impl Reader {
         id: StreamId,
     ) -> Result<(Option<Head>, Vec<Event>), Failure> {
         let mut both = redis::pipe();
-        both.atomic();
+        // Not the pipeline's own transaction: this one's refusal is an error like any other.
+        both.cmd("MULTI");
         both.cmd("GET").arg(self.address.keys.head(channel));
         both.cmd("XRANGE")
             .arg(self.address.keys.stream(channel))
@@ -76,7 +77,8 @@ impl Reader {
             .arg("+")
             .arg("COUNT")
             .arg(PAGE_EVENTS);
-        let (head, entries): (Option<Bytes>, Vec<Entry>) =
+        both.cmd("EXEC");
+        let ((), (), (), (head, entries)): ((), (), (), (Option<Bytes>, Vec<Entry>)) =
             answer(&self.address, both.query_async(&mut self.connection)).await?;
         Ok((self.head(head)?, events(channel, entries)?))
     }

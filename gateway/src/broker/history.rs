@@ -55,7 +55,7 @@ pub struct PageReset {
 pub enum LookError {
     #[error("the event broker is unavailable")]
     Unavailable,
-    #[error("the channel's keys hold what Sluice has not written; the gateway's log says more")]
+    #[error("the channel's keys cannot be read; the gateway's log says why")]
     Unreadable,
 }
 

@@ -14,9 +14,13 @@ const INTERVAL_MS: u64 = 300;
 
 /// A node as a process, for its name holds its process id.
 fn node(redis: &RedisServer, interval: &str) -> Process {
+    node_at(&redis.url(), interval)
+}
+
+fn node_at(url: &str, interval: &str) -> Process {
     Process::start(&[
         ("BROKER__MODE", "redis"),
-        ("REDIS__URL", &redis.url()),
+        ("REDIS__URL", url),
         ("REDIS__REPORT_INTERVAL", interval),
         ("HTTP__WORKERS", "2"),
         ("DRAIN__READINESS_LEAD", "0s"),
@@ -187,4 +191,18 @@ fn a_report_that_cannot_be_written_disturbs_nobody() {
     assert_eq!(open[0].next().data, "hello");
     let _: () = redis.run(&["DEL", INDEX]);
     wait("it reports again", &(1, 0, 1), PATIENCE, || sums(&redis));
+}
+
+/// A user who may not write reports is warned about, and nothing else suffers.
+#[test]
+fn a_user_without_the_right_to_report_is_told_in_the_log() {
+    let redis = RedisServer::start();
+    let _: () = redis.run(&[
+        "ACL", "SETUSER", "gateway", "on", ">pw", "~*", "&*", "+@all", "-multi", "-zadd",
+    ]);
+    let url = redis.url().replace("redis://", "redis://gateway:pw@");
+    let node = node_at(&url, "100ms");
+    let warned = || node.log().contains("report could not be written");
+    wait("the log tells", &true, PATIENCE, warned);
+    assert!(!node.log().contains("panicked"), "{}", node.log());
 }

@@ -4,6 +4,8 @@ use std::net::{SocketAddr, TcpListener};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
+use tempfile::NamedTempFile;
+
 use super::node::metric;
 use super::{PATIENCE, find, http};
 
@@ -13,6 +15,7 @@ const TICKS: u32 = 100;
 /// A running `sluice-gateway`; dropped, it is killed.
 pub struct Process {
     child: Child,
+    log: NamedTempFile,
     pub public: SocketAddr,
     pub admin: SocketAddr,
 }
@@ -32,6 +35,7 @@ impl Process {
             socket.local_addr().expect("bound")
         };
         let (public, admin) = (free(), free());
+        let log = NamedTempFile::new().expect("a file");
         let child = Command::new(env!("CARGO_BIN_EXE_sluice-gateway"))
             .env_clear()
             .env("SLUICE__AUTH__MODE", "anonymous")
@@ -45,11 +49,12 @@ impl Process {
                     .map(|(key, value)| (format!("SLUICE__{key}"), value)),
             )
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
+            .stderr(log.reopen().expect("the same file"))
             .spawn()
             .expect("the node's binary");
         let mut process = Process {
             child,
+            log,
             public,
             admin,
         };
@@ -72,6 +77,11 @@ impl Process {
         let fields: Vec<&str> = fields.split_whitespace().collect();
         let ticks = |field: usize| fields[field - 3].parse::<u32>().expect("ticks");
         Duration::from_secs(1) * (ticks(14) + ticks(15)) / TICKS
+    }
+
+    /// What it has said so far.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.log.path()).expect("the file is there")
     }
 
     pub fn metric(&self, sample: &str) -> f64 {

@@ -152,6 +152,23 @@ fn a_user_who_may_only_read_can_look() {
     }
 }
 
+/// A user who lacks a right is told which, not by a panic.
+#[test]
+fn a_user_without_transactions_is_told() {
+    let redis = Redis::start();
+    redis.publish("orders", "1");
+    let () = redis.command(&[
+        "ACL", "SETUSER", "reader", "on", ">pw", "~*", "+get", "+xrange",
+    ]);
+    let url = redis.url().replace("redis://", "redis://reader:pw@");
+    let ran = run(sluice(&["history", "orders", "--redis", &url]));
+    assert_eq!((ran.code, ran.stdout.as_str()), (1, ""), "{ran:?}");
+    assert!(
+        ran.stderr.contains("NOPERM") && ran.stderr.contains("hint:"),
+        "{ran:?}"
+    );
+}
+
 /// What the cursor cannot prove is told, and all that is kept comes; the exit code stays that of a tail.
 #[test]
 fn a_cursor_that_is_not_proved_is_told() {

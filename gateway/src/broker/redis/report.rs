@@ -1,4 +1,4 @@
-//! A node's report: written with its index in one transaction, and taken away with it.
+//! A node's report: written and taken away together with its place in the index, which heals what a failure in between leaves.
 
 use std::time::Duration;
 
@@ -23,7 +23,6 @@ impl DataLink {
             .max(1);
         let index = self.keys.reports();
         let mut pipeline = Pipeline::with_capacity(4);
-        pipeline.atomic();
         let set = pipeline.cmd("SET").arg(self.keys.report(report.node));
         set.arg(text).arg("PX").arg(lasting).ignore();
         let heal = pipeline.cmd("ZREMRANGEBYSCORE").arg(&index);
@@ -40,7 +39,6 @@ impl DataLink {
     /// Takes a node's report away.
     pub(in crate::broker) async fn delete_report(&self, node: &str) -> Result<(), String> {
         let mut pipeline = Pipeline::with_capacity(2);
-        pipeline.atomic();
         pipeline.cmd("DEL").arg(self.keys.report(node)).ignore();
         let remove = pipeline.cmd("ZREM").arg(self.keys.reports());
         remove.arg(node).ignore();
