@@ -263,7 +263,7 @@ impl HubMetrics {
             resets_told: Counters::register(
                 r,
                 "sluice_resets_told_total",
-                "sluice.reset blocks sent to clients, by reason.",
+                "Resets told to clients, in whatever shape they read, by reason.",
                 "reason",
             )?,
             stragglers: counter(

@@ -1,10 +1,11 @@
-// Takes the pictures of the demo page for the README: `node tests/browser/pictures.mjs [FOLDER]`, by default docs/pictures.
+// Takes the pictures of the README: `node tests/browser/pictures.mjs [FOLDER]`, by default docs/pictures.
 
 import { mkdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { launch } from './browser.mjs';
 import { DemoPage, startDemo } from './demo.mjs';
+import { takeQuickstart } from './quickstart.mjs';
 
 const FOLDER = process.argv[2] ?? new URL('../../docs/pictures/', import.meta.url).pathname;
 const DESKTOP = { width: 1440, height: 900 };
@@ -69,8 +70,12 @@ async function take(browser, stack, { name, prepare, ...options }) {
   const path = join(FOLDER, `${name}.png`);
   await demo.page.screenshot({ path, animations: 'disabled' });
   await demo.close();
+  look(path);
+}
+
+function look(path) {
   const { size } = statSync(path);
-  console.log(`${path} ${options.viewport.width}x${options.viewport.height} ${size} bytes`);
+  console.log(`${path} ${size} bytes`);
   if (size > MOST_BYTES) throw new Error(`${path} is larger than ${MOST_BYTES} bytes`);
 }
 
@@ -81,6 +86,9 @@ try {
   for (const picture of PICTURES) {
     await take(browser, stack, picture);
   }
+  const quickstart = join(FOLDER, 'quickstart.png');
+  await takeQuickstart(browser, `127.0.0.1:${stack.gateways[0].port}`, quickstart);
+  look(quickstart);
 } finally {
   await browser.close();
   await stack.end();
