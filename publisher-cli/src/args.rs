@@ -14,11 +14,11 @@ use std::path::PathBuf;
 
 use clap::{ArgMatches, CommandFactory, FromArgMatches};
 use clap_complete::Shell;
+use sluice_wire::pattern::Pattern;
 use sluice_wire::{Channel, Cursor};
 
 use crate::failure::Failure;
 use crate::pace::Rate;
-use crate::pattern::Pattern;
 pub use demo::Demo;
 pub use doctor::Doctor;
 pub use install_function::InstallFunction;

@@ -17,7 +17,6 @@ mod ndjson;
 mod notice;
 mod output;
 mod pace;
-mod pattern;
 mod place;
 mod publish;
 mod redis_history;

@@ -13,6 +13,7 @@ pub mod event;
 pub mod keys;
 pub mod log;
 pub mod ndjson;
+pub mod pattern;
 pub mod position;
 pub mod publish;
 pub mod sse;

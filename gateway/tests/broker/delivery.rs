@@ -2,40 +2,10 @@
 
 use rstest::rstest;
 
+use crate::harness::ground::Backend;
 use crate::harness::http::Block;
 use crate::harness::node::{Node, id};
-use crate::harness::redis_server::RedisServer;
 use crate::harness::{PATIENCE, wait};
-
-/// A node and what it stands on.
-struct Ground {
-    node: Node,
-    /// Kept for as long as the node lives; declared after it, so ended after it.
-    _redis: Option<RedisServer>,
-}
-
-#[derive(Clone, Copy)]
-enum Backend {
-    Embedded,
-    Redis,
-}
-
-impl Backend {
-    fn start(self, settings: &[(&str, &str)]) -> Ground {
-        let redis = match self {
-            Backend::Embedded => None,
-            Backend::Redis => Some(RedisServer::start()),
-        };
-        let node = match &redis {
-            None => Node::embedded(settings),
-            Some(redis) => Node::redis(&redis.url(), settings),
-        };
-        Ground {
-            node: node.ready(),
-            _redis: redis,
-        }
-    }
-}
 
 fn numbers(from: u32, to: u32) -> Vec<String> {
     (from..=to).map(|n| n.to_string()).collect()

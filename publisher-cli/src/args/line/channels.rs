@@ -1,13 +1,14 @@
 //! `sluice channels` as written.
 
 use clap::Args;
+use sluice_wire::pattern::{Pattern, PatternError};
 
 use super::link::RedisLine;
-use crate::pattern::Pattern;
 
 #[derive(Args)]
 pub struct ChannelsLine {
     /// Only these: `*` stands for one segment, a last `**` for the rest, such as 'orders.*'
+    #[arg(value_parser = pattern)]
     pub pattern: Option<Pattern>,
     /// Print {"channel","subscribers","nodes"} per channel
     #[arg(long)]
@@ -17,4 +18,8 @@ pub struct ChannelsLine {
     /// Taken only to say what to give instead.
     #[arg(long, hide = true)]
     pub gateway: Option<String>,
+}
+
+fn pattern(text: &str) -> Result<Pattern, PatternError> {
+    Pattern::parse(text, None)
 }
