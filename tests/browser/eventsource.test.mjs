@@ -103,9 +103,15 @@ test('all tabs share one stream, and the next tab takes over without a gap', asy
   await untilTold(first, [['show', 'for both']]);
   await untilTold(second, [['show', 'for both']]);
   assert.equal(await stack.streams(), 1);
+  await stack.redis.call('DEL', 'sluice:{orders}:s', 'sluice:{orders}:m');
+  await stack.publish('orders', '', 'of another chain');
+  const refetches = () => told.some(([name]) => name === 'refetch');
+  for (const page of [first, second]) await page.waitForFunction(refetches, undefined, { timeout: WAIT_MS });
   await first.close();
   await stack.publish('orders', '', 'in between');
-  await untilTold(second, [['show', 'for both'], ['show', 'in between']]);
+  const shown = () => told.filter(([, data]) => data === 'in between').length;
+  await second.waitForFunction(shown, undefined, { timeout: WAIT_MS });
+  assert.equal(await second.evaluate(shown), 1);
   assert.equal(await stack.streams(), 1);
 });
 
