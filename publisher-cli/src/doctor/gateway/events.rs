@@ -318,11 +318,7 @@ async fn broker(patient: &Patient, channel: &Channel, way: Way, arrived: bool) -
     };
     let mut exists = redis::cmd("EXISTS");
     exists.arg(address.keys.stream(channel));
-    let asked = timeout(
-        address.timeout,
-        exists.query_async::<bool>(&mut connection),
-    )
-    .await;
+    let asked = timeout(address.timeout, exists.query_async::<bool>(&mut connection)).await;
     match (asked, way) {
         (Ok(Ok(true)), Way::Gateway) => {
             Finding::ok(CODE, "what is published over HTTP is in the Redis given")
