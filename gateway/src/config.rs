@@ -21,7 +21,7 @@ pub use kinds::{RedisUrl, Secret, Size};
 pub use sections::{
     AdminConfig, AuthConfig, AuthMode, BrokerConfig, BrokerMode, DrainConfig, Functions,
     HealthConfig, HistoryConfig, HttpConfig, JwtAlgorithm, JwtConfig, LimitsConfig, LogConfig,
-    LogFormat, PollConfig, RedisConfig, RedisMode, StreamConfig,
+    LogFormat, NodeConfig, PollConfig, RedisConfig, RedisMode, StreamConfig,
 };
 
 use layers::{Layer, Reference};
@@ -58,6 +58,7 @@ pub struct Config {
     /// `--dev` was given.
     #[serde(skip)]
     pub dev: bool,
+    pub node: NodeConfig,
     pub http: HttpConfig,
     pub admin: AdminConfig,
     pub broker: BrokerConfig,

@@ -38,6 +38,13 @@ pub enum Failure {
         cause: String,
         hint: String,
     },
+    /// The gateway answered that it cannot do this now. Exit 4.
+    #[error("{status} {code}: {detail}")]
+    Unavailable {
+        status: u16,
+        code: String,
+        detail: String,
+    },
     /// The event was sent and its reply lost, so nobody here knows whether it was published. Exit 4.
     #[error(
         "{target} took the event but its reply was lost ({cause}): it may or may not be published"
@@ -71,7 +78,10 @@ impl Failure {
 
     /// Whether the same attempt may succeed a moment later.
     pub fn is_unreachable(&self) -> bool {
-        matches!(self, Failure::Unreachable { .. })
+        matches!(
+            self,
+            Failure::Unreachable { .. } | Failure::Unavailable { .. }
+        )
     }
 
     /// Whether the rest of a batch would only fail in the same way.
@@ -81,7 +91,10 @@ impl Failure {
             Failure::Refused { for_all, .. } => *for_all,
             // A server that has fallen silent would cost every later event the same wait.
             Failure::OutcomeUnknown { silent, .. } => *silent,
-            Failure::Usage { .. } | Failure::Failed { .. } | Failure::SomeFailed { .. } => false,
+            Failure::Usage { .. }
+            | Failure::Failed { .. }
+            | Failure::SomeFailed { .. }
+            | Failure::Unavailable { .. } => false,
         }
     }
 
@@ -94,6 +107,7 @@ impl Failure {
             Failure::OutcomeUnknown { .. } => Some(
                 "give each event an id (--id, or \"event_id\" in NDJSON): a repeat is then safe and is done for you",
             ),
+            Failure::Unavailable { .. } => Some("the gateway is there; try again in a moment"),
             Failure::SomeFailed { .. } | Failure::Interrupted => None,
         }
     }
@@ -104,7 +118,9 @@ impl Failure {
             Failure::Refused { .. } | Failure::Failed { .. } => 1,
             Failure::Usage { .. } => 2,
             Failure::SomeFailed { .. } => 3,
-            Failure::Unreachable { .. } | Failure::OutcomeUnknown { .. } => 4,
+            Failure::Unreachable { .. }
+            | Failure::Unavailable { .. }
+            | Failure::OutcomeUnknown { .. } => 4,
             Failure::Interrupted => 130,
         }
     }
@@ -113,7 +129,7 @@ impl Failure {
     pub fn code(&self) -> &str {
         match self {
             Failure::Usage { .. } => "usage",
-            Failure::Refused { code, .. } => code,
+            Failure::Refused { code, .. } | Failure::Unavailable { code, .. } => code,
             Failure::Failed { .. } => "failed",
             Failure::SomeFailed { .. } => "some_failed",
             Failure::Unreachable { .. } => "unreachable",
@@ -147,6 +163,7 @@ impl Failure {
     fn object(&self, line: Option<u64>) -> String {
         let (status, detail) = match self {
             Failure::Refused { status, detail, .. } => (*status, detail.clone()),
+            Failure::Unavailable { status, detail, .. } => (Some(*status), detail.clone()),
             Failure::Usage { .. }
             | Failure::Failed { .. }
             | Failure::SomeFailed { .. }

@@ -100,8 +100,18 @@ pub async fn refusal(address: &GatewayAddress, response: Response) -> Failure {
         .canonical_reason()
         .unwrap_or("no reason")
         .to_lowercase();
+    // A code is the gateway's own word; other answers come from something in front of it.
+    let is_own = problem.code.is_some();
     let code = problem.code.unwrap_or_else(|| reason.replace(' ', "_"));
     let detail = problem.detail.or(problem.title).unwrap_or(reason);
+    if may_pass(status) && is_own {
+        let status = status.as_u16();
+        return Failure::Unavailable {
+            status,
+            code,
+            detail,
+        };
+    }
     if may_pass(status) {
         return unreachable(address, format!("{} {code}: {detail}", status.as_u16()));
     }

@@ -64,7 +64,8 @@ impl GatewayPublisher {
         outcomes.into_iter().map(|(_, outcome)| outcome).collect()
     }
 
-    /// One channel's events, one after the other. After silence, or a refusal of everything, the rest is not sent.
+    /// One channel's events, one after the other. After silence, a refusal of everything, or one that will pass, the rest is
+    /// not sent.
     async fn publish_in_order(
         &self,
         batch: &[Outgoing],
@@ -78,7 +79,20 @@ impl GatewayPublisher {
                 None => self.publish_one(&batch[at]).await,
             };
             ended = match &outcome {
-                Err(failure) if failure.ends_the_batch() => Some(failure.clone()),
+                Err(Failure::Unavailable {
+                    status,
+                    code,
+                    detail,
+                }) if ended.is_none() => Some(Failure::Unavailable {
+                    status: *status,
+                    code: code.clone(),
+                    detail: format!(
+                        "not tried after an event of this channel that failed: {detail}"
+                    ),
+                }),
+                Err(failure) if failure.ends_the_batch() || ended.is_some() => {
+                    Some(failure.clone())
+                }
                 Ok(_) | Err(_) => None,
             };
             outcomes.push((at, outcome));

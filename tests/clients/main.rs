@@ -9,11 +9,17 @@ mod program;
 mod roster;
 mod texts;
 
-use std::time::Duration;
+use std::{
+    fs,
+    os::unix::fs::{PermissionsExt, symlink},
+    path::Path,
+    process::Command,
+    time::Duration,
+};
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use futures_util::{StreamExt, stream};
-use sluice_e2e::lab::Lab;
+use sluice_e2e::{installed, lab::Lab};
 use tokio::time::timeout;
 
 use crate::{
@@ -62,6 +68,49 @@ async fn independent_clients_get_the_stream_exactly_as_it_was_published() {
     print!("{}", page::report(&rows));
     assert!(failures.is_empty(), "\n{}", failures.join("\n\n"));
     page::compare_or_write(&rows).expect("docs/clients.md");
+}
+
+/// A language that is missing, and cannot be installed, ends the run in words; it is never a silent skip.
+#[test]
+fn a_missing_language_ends_the_script_and_is_named() -> Result<()> {
+    let stands_in = [
+        ("node", "echo v99.0.0"),
+        ("npm", "echo 99.0.0"),
+        ("python3", "echo Python 3.99.0"),
+        ("javac", "echo javac 99.0.0"),
+        ("curl", "exit 0"),
+    ];
+    for (missing, package) in [
+        ("node", "nodejs"),
+        ("npm", "npm"),
+        ("python3", "python3-venv"),
+        ("javac", "default-jdk-headless"),
+        ("curl", "curl"),
+    ] {
+        // All that the script finds: no apt-get, and no cargo.
+        let programs = tempfile::tempdir()?;
+        for tool in ["bash", "dirname", "sed", "sort"] {
+            let there = ["/usr/bin", "/bin"].map(|folder| Path::new(folder).join(tool));
+            let there = there.iter().find(|path| path.exists()).context(tool)?;
+            symlink(there, programs.path().join(tool))?;
+        }
+        for (name, text) in stands_in.iter().filter(|(name, _)| *name != missing) {
+            let path = programs.path().join(name);
+            fs::write(&path, format!("#!/bin/sh\n{text}\n"))?;
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
+        }
+        let ended = Command::new("/usr/bin/env")
+            .arg("-i")
+            .arg(format!("PATH={}", programs.path().display()))
+            .arg("bash")
+            .arg(installed::root().join("scripts/clients"))
+            .output()?;
+        let said = String::from_utf8_lossy(&ended.stderr);
+        ensure!(ended.status.code() == Some(1), "{missing}: {ended:?}");
+        let words = format!("is missing and there is no apt-get: install {package},");
+        ensure!(said.contains(&words), "{missing}: {said}");
+    }
+    Ok(())
 }
 
 /// Each client has a program in the tree and a snippet on the page.

@@ -72,7 +72,8 @@ pub fn in_background(line: &str) -> Result<Child> {
         .spawn()?)
 }
 
-fn typed(line: &str) -> Command {
+/// A line as typed into a shell in the repository, to be started.
+pub fn typed(line: &str) -> Command {
     let mut command = Command::new("bash");
     command.args(["-c", line]).current_dir(root());
     command.stdin(Stdio::null()).kill_on_drop(true);
@@ -95,7 +96,11 @@ impl Drop for Play {
 impl Play {
     pub fn start(target: &str, lab: &Lab, settings: &[(&str, String)]) -> Result<Play> {
         let output = lab.dir().join(format!("make-{target}.log"));
-        let file = fs::File::create(&output)?;
+        // Both outputs are this one file, and none may write over what the other has said.
+        let file = fs::File::options()
+            .append(true)
+            .create(true)
+            .open(&output)?;
         let child = Command::new("make")
             .args(["--no-print-directory", target])
             .current_dir(root())

@@ -192,7 +192,7 @@ impl Reporter {
     }
 
     async fn write(&self) -> Result<(), String> {
-        let at = self.data.time().await.map_err(|error| error.to_string())?;
+        let at = self.data.report_time().await?;
         let report = self.counters.report(&self.settings.node, at);
         let lasting = self.settings.interval * LASTING;
         self.data.write_report(&report, lasting).await

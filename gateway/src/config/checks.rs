@@ -35,6 +35,7 @@ const fn days(count: u64) -> Duration {
 /// Checks the whole configuration.
 pub fn check(config: &Config) -> Findings {
     let mut findings = Findings::default();
+    requests::node(&config.node, &mut findings);
     http(&config.http, &mut findings);
     admin(&config.admin, &mut findings);
     broker(&config.broker, &config.redis, &mut findings);

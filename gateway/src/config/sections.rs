@@ -9,6 +9,15 @@ use serde::{Deserialize, Serialize};
 use super::forms::{duration, list, off_or_duration, optional, text};
 use super::kinds::{RedisUrl, Secret, Size, choice};
 
+/// `[node]`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct NodeConfig {
+    /// Not set, it is made of the host's name and the process id.
+    #[serde(with = "optional")]
+    pub name: Option<String>,
+}
+
 /// `[http]`: the public listener.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -224,6 +233,7 @@ pub struct LimitsConfig {
     #[serde(with = "text")]
     pub batch_bytes: Size,
     pub batch_events: usize,
+    pub batches_at_once: usize,
 }
 
 /// `[drain]`: how the node leaves.

@@ -133,6 +133,8 @@ fn dev_with_redis_uses_redis() {
     "redis.url",
     "several nodes"
 )]
+#[case::blank_in_name("SLUICE__NODE__NAME", "a b", "node.name", "1 to 128 visible")]
+#[case::long_name("SLUICE__NODE__NAME", &"n".repeat(129), "node.name", "1 to 128 visible")]
 #[case::braces("SLUICE__REDIS__PREFIX", "{x}:", "redis.prefix", "without braces")]
 #[case::empty_prefix("SLUICE__REDIS__PREFIX", "", "redis.prefix", "1 to 64")]
 #[case::no_secret("SLUICE__AUTH__MODE", "jwt", "auth.jwt.secret", "must be set")]

@@ -14,6 +14,7 @@ use serde::Serialize;
 use sluice_wire::channel::Channel;
 use sluice_wire::event::is_traceparent;
 use sluice_wire::position::Position;
+use tokio::sync::SemaphorePermit;
 
 use self::line::Line;
 use super::auth::{Action, Grant};
@@ -28,12 +29,14 @@ const NDJSON: &str = "application/x-ndjson";
 const CHANNELS_AT_ONCE: usize = 8;
 /// How long a batch goes on to send events; what has not begun by then is answered as unavailable.
 const TRY_FOR: Duration = Duration::from_secs(10);
+/// When a batch that found no place is to come again.
+const COME_AGAIN: Duration = Duration::from_secs(1);
 
 /// Publishes each line as one event and answers `200` with a line for each, in their order. Events of one channel are
 /// published in the order of their lines.
 ///
 /// # Errors
-/// A [`Problem`] for the whole, with nothing published: 400, 401, 408, 413, 415.
+/// A [`Problem`] for the whole, with nothing published: 400, 401, 408, 413, 415, 503.
 pub async fn post(
     request: HttpRequest,
     payload: web::Payload,
@@ -44,6 +47,7 @@ pub async fn post(
         lines,
         grant,
         traceparent,
+        _permit,
     } = accepted.map_err(|(outcome, problem)| {
         public.http.published.of(outcome).inc();
         problem
@@ -84,19 +88,21 @@ pub async fn post(
 }
 
 /// A batch whose lines are looked at one by one.
-struct Accepted {
+struct Accepted<'a> {
     lines: Vec<Line>,
     grant: Grant,
     /// Of the request, and so of every event.
     traceparent: Option<String>,
+    /// Held to the end, since so long the body is kept.
+    _permit: SemaphorePermit<'a>,
 }
 
 /// Why the whole is refused, if it is.
-async fn accept(
+async fn accept<'a>(
     request: &HttpRequest,
     payload: web::Payload,
-    public: &Public,
-) -> Result<Accepted, (PublishOutcome, Problem)> {
+    public: &'a Public,
+) -> Result<Accepted<'a>, (PublishOutcome, Problem)> {
     let refused = |problem: Problem| (PublishOutcome::Refused, problem);
     let grant = public.authenticator.authenticate(request.headers());
     let grant = grant.map_err(|error| {
@@ -104,8 +110,17 @@ async fn accept(
         (PublishOutcome::Forbidden, error.into())
     })?;
     check_media_type(request.headers()).map_err(refused)?;
+    body::check_encoding(request.headers()).map_err(refused)?;
     let traceparent = publish::text(request.headers(), "traceparent").map_err(refused)?;
     let limits = public.limits;
+    let permit = public.batches.try_acquire().map_err(|_| {
+        let most = limits.batches_at_once;
+        let detail = format!(
+            "this node has {most} batches under way, as many as it may; nothing was published"
+        );
+        let problem = Problem::new(Code::Overloaded, detail).retry_after(COME_AGAIN);
+        (PublishOutcome::Unavailable, problem)
+    })?;
     let body = body::read(payload, limits.batch_bytes, limits.batch_wait).await;
     let lines = line::read(&body.map_err(refused)?, limits.batch_events);
     let lines = lines.ok_or_else(|| {
@@ -117,6 +132,7 @@ async fn accept(
         lines,
         grant,
         traceparent: traceparent.filter(|text| is_traceparent(text)),
+        _permit: permit,
     })
 }
 

@@ -2,10 +2,30 @@
 
 use std::time::Duration;
 
+use actix_web::http::header::{CONTENT_ENCODING, HeaderMap};
 use actix_web::web;
 use bytes::Bytes;
 
 use super::problem::{Code, Problem};
+
+/// Refuses a body that is compressed or otherwise encoded: it is taken as it is.
+///
+/// # Errors
+/// 415 for any other `Content-Encoding` than `identity`.
+pub fn check_encoding(headers: &HeaderMap) -> Result<(), Problem> {
+    for value in headers.get_all(CONTENT_ENCODING) {
+        let text = String::from_utf8_lossy(value.as_bytes());
+        let is_plain = |coding: &str| coding.is_empty() || coding.eq_ignore_ascii_case("identity");
+        if !text.split(',').map(str::trim).all(is_plain) {
+            let detail =
+                "send the body as it is: no other Content-Encoding than `identity` is accepted";
+            return Err(
+                Problem::new(Code::UnsupportedMediaType, detail).at("Content-Encoding", &text)
+            );
+        }
+    }
+    Ok(())
+}
 
 /// Reads the whole body, at most `limit` bytes, within `wait`.
 ///

@@ -263,6 +263,19 @@ fn components(mut text: &str, units: &[(char, f64)]) -> Option<f64> {
 
 /// RFC 3339 with `Z` or an offset. In a query a bare `+` reads as a space, so a space counts as `+` there.
 fn timestamp(text: &str) -> Option<SystemTime> {
+    let year = text.get(..4)?;
+    if year.bytes().all(|byte| byte.is_ascii_digit()) && year < "1970" {
+        // Nothing is that old: from the beginning. The parser knows no such years, but one of the same length.
+        let year: u32 = year.parse().ok()?;
+        let is_leap =
+            year.is_multiple_of(4) && !year.is_multiple_of(100) || year.is_multiple_of(400);
+        let like = if is_leap { 1972 } else { 1971 };
+        return modern_timestamp(&format!("{like}{}", text.get(4..)?)).map(|_| UNIX_EPOCH);
+    }
+    modern_timestamp(text)
+}
+
+fn modern_timestamp(text: &str) -> Option<SystemTime> {
     if let Ok(time) = humantime::parse_rfc3339(text) {
         return Some(time);
     }

@@ -50,6 +50,7 @@ async fn publish(
         .authenticate(headers)
         .map_err(forbidden)?;
     grant.check(Action::Publish, &channel).map_err(forbidden)?;
+    body::check_encoding(headers).map_err(refused)?;
     let event_type = text(headers, "Sluice-Event").map_err(refused)?;
     let event_id = text(headers, "Idempotency-Key").map_err(refused)?;
     let traceparent = text(headers, "traceparent").map_err(refused)?;

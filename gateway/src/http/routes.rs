@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use actix_web::web;
+use tokio::sync::Semaphore;
 
 use super::auth::Authenticator;
 use super::params::SubscribeLimits;
@@ -24,6 +25,8 @@ pub struct Public {
     pub broker: Broker,
     pub health: Health,
     pub limits: PublicLimits,
+    /// A permit for each batch that may begin.
+    pub batches: Semaphore,
     pub http: HttpMetrics,
     pub connections: ConnectionMetrics,
     pub resets_told: Counters<ResetReason>,
@@ -42,6 +45,8 @@ pub struct PublicLimits {
     pub batch_events: usize,
     /// How long a batch may take to arrive.
     pub batch_wait: Duration,
+    /// Batches that are read and published at once.
+    pub batches_at_once: usize,
     /// Bytes of a page of history.
     pub page_bytes: usize,
     /// Bytes of any other body.

@@ -11,7 +11,7 @@ use actix_web::dev::{Server, ServerHandle};
 use actix_web::middleware::from_fn;
 use actix_web::{App, HttpServer, web};
 use prometheus::Registry;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, sleep};
 
 use crate::broker::run::{BrokerThread, StartError};
@@ -163,6 +163,7 @@ fn public_server(
         broker: seats.broker.clone(),
         health: health.clone(),
         limits: settings::public(config),
+        batches: Semaphore::new(config.limits.batches_at_once),
         http: seats.metrics.http.clone(),
         connections: seats.metrics.connections.clone(),
         resets_told: seats.metrics.hub.resets_told.clone(),

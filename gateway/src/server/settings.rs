@@ -1,5 +1,6 @@
 //! What each component needs to know, out of the validated configuration.
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use sluice_wire::keys::Keys;
@@ -129,7 +130,7 @@ fn redis(config: &Config) -> Result<RedisSettings, String> {
         backoff_max: redis.backoff_max,
         install_functions: redis.functions == Functions::Auto,
         reports: (!redis.report_interval.is_zero()).then(|| ReportSettings {
-            node: node_name(),
+            node: node_name(config),
             interval: redis.report_interval,
         }),
     })
@@ -139,7 +140,7 @@ pub(super) fn streams(config: &Config) -> StreamLimits {
     let stream = &config.stream;
     let limits = &config.limits;
     StreamLimits {
-        node: node_name(),
+        node: node_name(config),
         ring: RingLimits {
             entries: limits.ring_events,
             bytes: limits.ring_bytes.get(),
@@ -155,12 +156,24 @@ pub(super) fn streams(config: &Config) -> StreamLimits {
     }
 }
 
-/// The host's name: in Kubernetes the pod's.
-fn node_name() -> String {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let name = name.trim();
-    let name = if name.is_empty() { "sluice" } else { name };
-    format!("{name}:{}", std::process::id())
+/// The name of this node: as configured, or made once.
+fn node_name(config: &Config) -> String {
+    static MADE: LazyLock<String> = LazyLock::new(|| {
+        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        default_name(host.trim(), std::process::id(), rand::random())
+    });
+    config.node.name.clone().unwrap_or_else(|| MADE.clone())
+}
+
+/// The host's name, in Kubernetes the pod's, and the process id. Containers on one host's network share the first, and the
+/// second is 1 in each: that one tells nothing apart.
+fn default_name(host: &str, pid: u32, random: u16) -> String {
+    let host = if host.is_empty() { "sluice" } else { host };
+    if pid == 1 {
+        format!("{host}:1-{random:04x}")
+    } else {
+        format!("{host}:{pid}")
+    }
 }
 
 pub(super) fn public(config: &Config) -> PublicLimits {
@@ -178,6 +191,7 @@ pub(super) fn public(config: &Config) -> PublicLimits {
         batch_bytes: config.limits.batch_bytes.get(),
         batch_events: config.limits.batch_events,
         batch_wait: batch_wait(config),
+        batches_at_once: config.limits.batches_at_once,
         page_bytes: config.limits.page_bytes.get(),
         body_bytes: config.http.body_bytes.get(),
         body_wait: config.http.head_timeout,
@@ -213,6 +227,14 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
+
+    #[rstest]
+    #[case("pod-7", 4711, "pod-7:4711")]
+    #[case("pod-7", 1, "pod-7:1-00ff")]
+    #[case("", 12, "sluice:12")]
+    fn a_default_name_tells_nodes_apart(#[case] host: &str, #[case] pid: u32, #[case] name: &str) {
+        assert_eq!(default_name(host, pid, 255), name);
+    }
 
     #[rstest]
     #[case::few_streams(4, 100_000, 1, 1_028)]

@@ -205,4 +205,53 @@ fn a_user_without_the_right_to_report_is_told_in_the_log() {
     let warned = || node.log().contains("report could not be written");
     wait("the log tells", &true, PATIENCE, warned);
     assert!(!node.log().contains("panicked"), "{}", node.log());
+    assert!(
+        node.log()
+            .contains("no permissions to run the 'zadd' command"),
+        "{}",
+        node.log()
+    );
+}
+
+/// Redis's own words are kept, whatever it is that the user may not do.
+#[test]
+fn a_user_without_the_right_to_the_time_is_told_in_redis_words() {
+    let redis = RedisServer::start();
+    let _: () = redis.run(&[
+        "ACL", "SETUSER", "gateway", "on", ">pw", "~*", "&*", "+@all", "-time",
+    ]);
+    let url = redis.url().replace("redis://", "redis://gateway:pw@");
+    let node = node_at(&url, "100ms");
+    let warned = || {
+        let log = node.log();
+        let mut lines = log.lines();
+        lines.any(|line| {
+            line.contains("report could not be written")
+                && line.contains("no permissions to run the 'time' command")
+        })
+    };
+    wait("the log tells", &true, PATIENCE, warned);
+}
+
+/// Nodes whose process ids and hosts are alike, as in containers on one host's network, go by names of their own.
+#[test]
+fn nodes_with_names_of_their_own_add_up() {
+    let redis = RedisServer::start();
+    let named = |name| {
+        Process::start(&[
+            ("BROKER__MODE", "redis"),
+            ("REDIS__URL", &redis.url()),
+            ("REDIS__REPORT_INTERVAL", "100ms"),
+            ("NODE__NAME", name),
+        ])
+    };
+    let (one, two) = (named("eu:a"), named("eu:b"));
+    let open = (streams(&one, "channel=a", 1), streams(&two, "channel=a", 2));
+    wait("both report", &(3, 0, 3), PATIENCE, || sums(&redis));
+    let mut names = members(&redis);
+    names.sort();
+    assert_eq!(names, ["eu:a", "eu:b"]);
+    let mut stream = Events::open(one.public, "/v1/events?channel=b", &[]);
+    assert_eq!(stream.next().json()["node"], "eu:a");
+    drop(open);
 }

@@ -5,6 +5,7 @@ mod harness;
 
 mod auth;
 mod batch;
+mod batch_bounds;
 mod binary;
 mod contract;
 mod dev;

@@ -6,6 +6,7 @@ mod events;
 mod front;
 mod http;
 mod stream;
+mod traces;
 
 use std::time::Duration;
 
@@ -120,16 +121,28 @@ pub async fn look(address: &GatewayAddress, job: &Doctor) -> Result<Looked, Fail
     })
 }
 
-/// Whom we speak to, then the stream and everything on it.
+/// Looks at everything, and takes away what that has left in Redis.
 async fn examine(
     patient: &mut Patient,
     job: &Doctor,
     findings: &mut Vec<Finding>,
 ) -> Result<(), Failure> {
-    let channel = own_channel()?;
+    let channels = [own_channel()?, own_channel()?];
+    look_at_all(patient, job, &channels, findings).await;
+    traces::remove(patient, &channels).await;
+    Ok(())
+}
+
+/// Whom we speak to, then the stream and everything on it.
+async fn look_at_all(
+    patient: &mut Patient,
+    job: &Doctor,
+    [channel, quiet]: &[Channel; 2],
+    findings: &mut Vec<Finding>,
+) {
     let asked = Instant::now();
     // HEAD has the headers of a stream without one, so that a proxy that holds back bodies cannot hide them.
-    let answer = patient.send(patient.request(Method::HEAD, &channel)).await;
+    let answer = patient.send(patient.request(Method::HEAD, channel)).await;
     let answer = match answer {
         Ok(answer) => answer,
         Err(why) => {
@@ -138,7 +151,7 @@ async fn examine(
                 format!("something listens, and gives no HTTP answer: {why}"),
                 "is --gateway its public address, with http or https as it is there? see the gateway's log",
             ));
-            return Ok(());
+            return;
         }
     };
     patient.round_trip = asked.elapsed();
@@ -149,16 +162,16 @@ async fn examine(
         format!("it answers in {took} ms"),
     ));
     findings.push(patient.front.finding());
-    if !http::identify(patient, &answer, &channel, findings).await {
-        return Ok(());
+    if !http::identify(patient, &answer, channel, findings).await {
+        return;
     }
     findings.extend([
         http::headers(patient, answer.headers()),
-        http::version_1(patient, &channel).await,
-        http::version_2(patient, &channel).await,
-        cors::check(patient, &channel, job.origin.as_deref()).await,
+        http::version_1(patient, channel).await,
+        http::version_2(patient, channel).await,
+        cors::check(patient, channel, job.origin.as_deref()).await,
     ]);
-    let opened = patient.open(&channel, None).await;
+    let opened = patient.open(channel, None).await;
     let mut stream = match opened {
         Ok(stream) => stream,
         Err(why) => {
@@ -169,24 +182,22 @@ async fn examine(
                 ),
                 patient.front.advice(Fault::Buffering),
             ));
-            return Ok(());
+            return;
         }
     };
     let first = first_byte(patient, &mut stream).await;
     let flows = first.advice.is_none();
     findings.push(first);
     if !flows {
-        return Ok(());
+        return;
     }
-    let quiet = own_channel()?;
     let (quiet, events, compression) = tokio::join!(
-        events::quiet(patient, &quiet, job.quiet_for),
-        events::check(patient, &channel, stream),
-        http::compression(patient, &channel),
+        events::quiet(patient, quiet, job.quiet_for),
+        events::check(patient, channel, stream),
+        http::compression(patient, channel),
     );
     findings.extend(events);
     findings.extend([quiet, compression]);
-    Ok(())
 }
 
 /// Whether the first line and `sluice.open` come at once.

@@ -1,6 +1,6 @@
 //! The report: aligned text for people, or one JSON object a line.
 
-use serde_json::json;
+use serde::{Serialize, Serializer};
 
 use super::finding::{Code, Finding, Status};
 use crate::failure::printable;
@@ -21,12 +21,30 @@ pub fn count(sections: &[Section], status: Status) -> usize {
 /// One object per finding, and a last one with the summary.
 pub fn json_lines(sections: &[Section]) -> Vec<String> {
     let findings = sections.iter().flat_map(|section| &section.findings);
-    let mut lines: Vec<String> = findings.map(|finding| json!(finding).to_string()).collect();
-    let counts =
-        Status::ALL.map(|status| (status.label().to_owned(), json!(count(sections, status))));
-    let counts: serde_json::Map<_, _> = counts.into_iter().collect();
-    lines.push(json!({ "summary": counts }).to_string());
+    // Not by way of a `Value`, which would sort the members.
+    let mut lines: Vec<String> = findings.map(text_of).collect();
+    lines.push(text_of(&Summed {
+        summary: Counts(Status::ALL.map(|status| (status, count(sections, status)))),
+    }));
     lines
+}
+
+/// Texts and numbers only: this cannot fail.
+fn text_of(line: &impl Serialize) -> String {
+    serde_json::to_string(line).unwrap_or_default()
+}
+
+#[derive(Serialize)]
+struct Summed {
+    summary: Counts,
+}
+
+struct Counts([(Status, usize); 5]);
+
+impl Serialize for Counts {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0)
+    }
 }
 
 /// Text in columns: status, code, what was seen; below it what to do.
@@ -114,6 +132,18 @@ mod tests {
         );
         assert!(!lines.concat().contains('\u{1b}'), "{lines:?}");
         assert_eq!(lines.last().map(String::as_str), Some("1 ok, 1 problem"));
+    }
+
+    #[test]
+    fn members_are_in_the_order_that_the_page_shows() {
+        assert_eq!(
+            json_lines(&sections()),
+            [
+                r#"{"code":"redis_version","status":"ok","seen":"7.0.15","do":null}"#,
+                r#"{"code":"redis_eviction","status":"problem","seen":"it evicts\u001b[2J","do":"stop it"}"#,
+                r#"{"summary":{"ok":1,"note":0,"warning":0,"problem":1,"skipped":0}}"#,
+            ]
+        );
     }
 
     #[test]

@@ -100,6 +100,8 @@ impl Gateway {
                 .env("SLUICE__REDIS__URL", redis.url())
                 .env("SLUICE__AUTH__MODE", "anonymous")
                 .env("SLUICE__STREAM__HEARTBEAT", "200ms")
+                // The doctor waits for it.
+                .env("SLUICE__REDIS__LINGER", "200ms")
                 .envs(settings.iter().copied())
                 .stdout(Stdio::null())
                 .stderr(Stdio::null())

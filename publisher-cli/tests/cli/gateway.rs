@@ -149,6 +149,44 @@ fn a_passing_failure_is_tried_again_with_an_event_id_only() {
     );
 }
 
+/// A gateway that answers is not unreachable: the line is told, and no line of its channel that has been read overtakes it.
+#[test]
+fn a_line_that_the_gateway_cannot_take_now_is_told_and_not_overtaken() {
+    let away = problem(
+        "503 Service Unavailable",
+        "broker_unavailable",
+        "Redis is away",
+    );
+    // While the first is under way, the others are read.
+    let gateway = Responder::new(vec![created(""), away]);
+    let lines = b"{\"data\":1}\n{\"data\":2}\n{\"data\":3}\n";
+    let ran = run_with_input(
+        gateway.sluice(&["publish", "orders", "--ndjson", "--json"]),
+        Some(lines),
+    );
+    let told: Vec<serde_json::Value> = ran
+        .stderr
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!((ran.code, told.len()), (3, 3), "{ran:?}");
+    for (at, detail) in [(0, "Redis is away"), (1, "not tried after")] {
+        assert_eq!(told[at]["line"], at + 2);
+        let error = &told[at]["error"];
+        assert_eq!(
+            (&error["code"], &error["status"]),
+            (&"broker_unavailable".into(), &503.into())
+        );
+        assert!(
+            error["detail"].as_str().unwrap().starts_with(detail),
+            "{error}"
+        );
+    }
+    assert_eq!(told[2]["error"]["code"], "some_failed");
+    let bodies: Vec<_> = (0..2).map(|_| gateway.request().body).collect();
+    assert_eq!(bodies, ["1", "2"]);
+}
+
 /// A lost connection is made good from the last id; a block cut short does not count.
 #[test]
 fn a_tail_comes_back_with_the_last_id() {

@@ -5,12 +5,23 @@ use std::time::Duration;
 use redis::Pipeline;
 
 use super::data::DataLink;
+use super::parse;
 use crate::broker::reports::Report;
 
 /// How long the index outlives the last report: as long as the longest lasts, three times the longest interval.
 const INDEX_LASTING_MS: u64 = 3 * 60 * 1_000;
 
 impl DataLink {
+    /// Redis's time, for a report. Whoever may not ask for it is told in Redis's words.
+    pub(in crate::broker) async fn report_time(&self) -> Result<u64, String> {
+        let reply = self
+            .run(async |connection| redis::cmd("TIME").query_async(connection).await)
+            .await;
+        reply
+            .and_then(parse::time)
+            .map_err(|error| error.to_string())
+    }
+
     /// Writes a report that expires after `lasting`, and forgets who has not reported in time.
     pub(in crate::broker) async fn write_report(
         &self,

@@ -1,13 +1,29 @@
-//! What must hold of the bounds of single requests: pages of history and batches; and of node reports.
+//! What must hold of the bounds of single requests: pages of history and batches; and of a node's name and reports.
 
 use std::time::Duration;
 
 use super::Findings;
 use crate::config::kinds::{Humane, Size};
-use crate::config::sections::{LimitsConfig, RedisConfig};
+use crate::config::sections::{LimitsConfig, NodeConfig, RedisConfig};
 
 /// The shortest interval of node reports.
 const REPORT_MIN: Duration = Duration::from_millis(100);
+
+const NAME_MAX_BYTES: usize = 128;
+
+pub(super) fn node(node: &NodeConfig, found: &mut Findings) {
+    let Some(name) = &node.name else {
+        return;
+    };
+    if name.len() > NAME_MAX_BYTES || !name.bytes().all(|byte| byte.is_ascii_graphic()) {
+        found.refuse(
+            "node.name",
+            format!(
+                "must be 1 to {NAME_MAX_BYTES} visible ASCII characters without blanks, or empty for <hostname>:<pid>"
+            ),
+        );
+    }
+}
 
 pub(super) fn reports(redis: &RedisConfig, found: &mut Findings) {
     let interval = redis.report_interval;
@@ -45,4 +61,5 @@ pub(super) fn check(limits: &LimitsConfig, found: &mut Findings) {
         &limits.event_bytes,
     );
     found.within("limits.batch_events", &limits.batch_events, 1, 100_000);
+    found.within("limits.batches_at_once", &limits.batches_at_once, 1, 10_000);
 }

@@ -13,6 +13,11 @@ use crate::broker::Publication;
 use crate::http::params;
 use crate::http::problem::{Code, Problem};
 
+/// Longest quote of a member's name in an answer, in characters.
+const QUOTE_CHARS: usize = 64;
+/// How the parser begins to tell of a member that it does not know.
+const UNKNOWN: &str = "unknown field `";
+
 /// A line that is not blank.
 #[derive(Debug)]
 pub(super) struct Line {
@@ -62,7 +67,7 @@ fn line(number: usize, body: &Bytes, text: &[u8]) -> Line {
     };
     let given = match given(text) {
         Ok(given) => given,
-        Err(problem) => return refused(None, problem),
+        Err(problem) => return refused(named(text), problem),
     };
     let channel = match channel(given.channel.as_deref()) {
         Ok(channel) => channel,
@@ -101,15 +106,42 @@ fn given(text: &[u8]) -> Result<Given<'_>, Problem> {
     serde_json::from_str(text).map_err(|error| not_an_event(&error))
 }
 
+/// The channel of a line whose other members are wrong.
+fn named(text: &[u8]) -> Option<Channel> {
+    #[derive(Deserialize)]
+    struct Named<'a> {
+        #[serde(borrow)]
+        channel: Cow<'a, str>,
+    }
+    let is_object = text.trim_ascii_start().first() == Some(&b'{');
+    let named: Named<'_> = serde_json::from_slice(text).ok().filter(|_| is_object)?;
+    params::channel("channel", &named.channel).ok()
+}
+
 /// The parser counts lines, too, and always comes to 1.
 fn not_an_event(error: &serde_json::Error) -> Problem {
     let text = error.to_string();
     let (what, _) = text.rsplit_once(" at line ").unwrap_or((&text, ""));
+    let what = match what
+        .strip_prefix(UNKNOWN)
+        .and_then(|rest| rest.rsplit_once("`, expected "))
+    {
+        Some((name, expected)) => format!("{UNKNOWN}{}`, expected {expected}", shortened(name)),
+        None => what.to_owned(),
+    };
     let detail = format!(
         "the line is not an event: {what} (column {})",
         error.column()
     );
     Problem::new(Code::BadBody, detail)
+}
+
+/// At most so many characters of a caller's own text.
+fn shortened(text: &str) -> Cow<'_, str> {
+    match text.char_indices().nth(QUOTE_CHARS) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()).into(),
+        None => text.into(),
+    }
 }
 
 fn channel(name: Option<&str>) -> Result<Channel, Problem> {
@@ -178,13 +210,13 @@ mod tests {
     #[case(r#"["a", "t", null, "x"]"#, None, Code::BadBody, "an object such as")]
     #[case(
         r#"{"channel":"a"}"#,
-        None,
+        Some("a"),
         Code::BadBody,
         "missing field `data` (column 15)"
     )]
     #[case(
         r#"{"channel":"a","data":"x","event":"t"}"#,
-        None,
+        Some("a"),
         Code::BadBody,
         "unknown field `event`"
     )]
@@ -196,9 +228,21 @@ mod tests {
     )]
     #[case(
         r#"{"channel":"a","data":"x","data":"y"}"#,
-        None,
+        Some("a"),
         Code::BadBody,
         "duplicate field `data`"
+    )]
+    #[case(
+        r#"{"type":7,"channel":"a","data":"x"}"#,
+        Some("a"),
+        Code::BadBody,
+        "invalid type: integer `7`"
+    )]
+    #[case(
+        r#"{"type":7,"channel":"_ctl","data":"x"}"#,
+        None,
+        Code::BadBody,
+        "invalid type"
     )]
     #[case(
         r#"{"channel":"a","data":"\ud800"}"#,
@@ -248,6 +292,20 @@ mod tests {
         let problem = line.event.expect_err("refused");
         assert_eq!(problem.code(), code);
         assert!(problem.detail().contains(detail), "{problem}");
+    }
+
+    #[test]
+    fn a_long_name_is_not_echoed_whole() {
+        let name = "ä`, expected ".repeat(100_000);
+        let text = format!(r#"{{"channel":"a","data":1,"{name}":1}}"#);
+        let mut lines = read(&Bytes::from(text), 1).expect("one line");
+        let line = lines.pop().expect("a line");
+        let problem = line.event.expect_err("refused");
+        let begin: String = name.chars().take(QUOTE_CHARS).collect();
+        let quoted = format!("unknown field `{begin}…`, expected one of `channel`");
+        assert!(problem.detail().contains(&quoted), "{problem}");
+        assert!(problem.detail().len() < 400, "{problem}");
+        assert_eq!(line.channel.as_ref().map(Channel::as_str), Some("a"));
     }
 
     #[test]

@@ -304,7 +304,7 @@ async fn replay(
     ))
 }
 
-/// Whether the gateway keeps its events in the Redis that was given. Deletes what the checks left there.
+/// Whether the gateway keeps its events in the Redis that was given.
 async fn broker(patient: &Patient, channel: &Channel, way: Way, arrived: bool) -> Finding {
     const CODE: Code = Code::GatewayBroker;
     let Some(address) = &patient.redis else {
@@ -316,27 +316,17 @@ async fn broker(patient: &Patient, channel: &Channel, way: Way, arrived: bool) -
         Ok(connection) => connection,
         Err(failure) => return Finding::skipped(CODE, failure.to_string()),
     };
-    let (stream, head) = (address.keys.stream(channel), address.keys.head(channel));
-    let mut both = redis::pipe();
-    both.cmd("EXISTS")
-        .arg(&stream)
-        .cmd("DEL")
-        .arg(&stream)
-        .arg(&head)
-        .ignore();
-    let asked = timeout(
-        address.timeout,
-        both.query_async::<(bool,)>(&mut connection),
-    )
-    .await;
+    let mut exists = redis::cmd("EXISTS");
+    exists.arg(address.keys.stream(channel));
+    let asked = timeout(address.timeout, exists.query_async::<bool>(&mut connection)).await;
     match (asked, way) {
-        (Ok(Ok((true,))), Way::Gateway) => {
+        (Ok(Ok(true)), Way::Gateway) => {
             Finding::ok(CODE, "what is published over HTTP is in the Redis given")
         }
-        (Ok(Ok((true,))), Way::Redis) if arrived => {
+        (Ok(Ok(true)), Way::Redis) if arrived => {
             Finding::ok(CODE, "what is published into the Redis given arrives")
         }
-        (Ok(Ok((_,))), _) => Finding::problem(
+        (Ok(Ok(_)), _) => Finding::problem(
             CODE,
             "the gateway does not keep its events in the Redis given, under its prefix",
             "give both the same redis.url and redis.prefix (--prefix); a gateway with --dev and no redis.url has a broker of its own",
@@ -350,17 +340,6 @@ async fn broker(patient: &Patient, channel: &Channel, way: Way, arrived: bool) -
 pub async fn quiet(patient: &Patient, channel: &Channel, quiet_for: Duration) -> Finding {
     const CODE: Code = Code::GatewayQuiet;
     let finding = watch(patient, channel, quiet_for).await;
-    if let Some(address) = &patient.redis {
-        // The stream has begun the channel's head.
-        let deadline = Instant::now() + address.timeout;
-        if let Ok(mut connection) =
-            redis_link::connect(address, AsyncConnectionConfig::new(), deadline).await
-        {
-            let mut delete = redis::cmd("DEL");
-            delete.arg(address.keys.head(channel));
-            drop(timeout(address.timeout, delete.exec_async(&mut connection)).await);
-        }
-    }
     finding.unwrap_or_else(|why| {
         Finding::problem(
             CODE,

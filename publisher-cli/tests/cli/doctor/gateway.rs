@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::proxy::{self, Fault, rewrite};
 use super::{Gateway, Report, doctor};
-use crate::support::{BlackHole, Redis, Responder, reply};
+use crate::support::{BlackHole, Redis, Responder, eventually, reply};
 
 const ORIGIN: &str = "https://app.example";
 const CORS: (&str, &str) = ("SLUICE__HTTP__CORS_ORIGINS", ORIGIN);
@@ -65,6 +65,31 @@ fn a_gateway_set_up_right_passes_every_check() {
     // What the gateway tells of itself there.
     keys.retain(|key| !key.starts_with("sluice:{_ctl}:report"));
     assert_eq!(keys, [""; 0], "the doctor's channels are still there");
+}
+
+/// A node goes on listening for a while after the doctor's streams have ended, and makes a head anew that it misses then.
+#[test]
+fn nothing_is_left_in_redis_after_the_node_has_stopped_listening() {
+    let redis = Redis::start();
+    let gateway = Gateway::start(
+        &redis,
+        &[
+            ("SLUICE__REDIS__LINGER", "1s"),
+            ("SLUICE__REDIS__AUDIT_INTERVAL", "50ms"),
+            ("SLUICE__REDIS__REPORT_INTERVAL", "0s"),
+        ],
+    );
+    let mut command = redis.sluice(&["doctor", "--json", "--quiet-for", "100ms"]);
+    command.args(["--gateway", &gateway.url()]);
+    let report = Report::of(command);
+    assert_eq!(report.code, 0, "{report:#?}");
+    // So that the node has had every chance.
+    eventually("the node listens no more", || {
+        let topics: Vec<String> = redis.command(&["PUBSUB", "CHANNELS", "*sluice-doctor.*"]);
+        topics.is_empty().then_some(())
+    });
+    let keys: Vec<String> = redis.command(&["KEYS", "*"]);
+    assert_eq!(keys, [""; 0]);
 }
 
 #[test]
