@@ -96,6 +96,18 @@ async fn a_publish_is_never_sent_to_a_second_node_and_a_stream_is() {
         let path = "/v1/channels/orders/events";
         let publish = http::post(front, path, "", "{}").await?;
         ensure!(publish.head.status == 502, "{}", publish.head.status);
+        ensure!(publish.head.header("content-type") == Some("application/problem+json"));
+        ensure!(publish.head.header("retry-after") == Some("2"));
+        let problem: serde_json::Value = serde_json::from_str(&publish.body)?;
+        ensure!(
+            problem["status"] == 502 && problem["code"] == "unavailable",
+            "{problem}"
+        );
+        let detail = problem["detail"].as_str().context("a detail")?;
+        ensure!(
+            detail.contains("may have gone through") && detail.contains("Idempotency-Key"),
+            "{detail}"
+        );
         ensure!(
             asked.swap(0, Ordering::SeqCst) == 1,
             "it was sent more than once"

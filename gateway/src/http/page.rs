@@ -1,12 +1,19 @@
 //! The demo page of `--dev` at `/`: HTML, style and modules as they stand in `page/`, built into the binary.
 //! Nothing is loaded from elsewhere and nothing runs inline.
 
+use std::net::SocketAddr;
+
+use actix_web::body::MessageBody;
 use actix_web::http::header;
 use actix_web::{HttpResponse, web};
+use url::Url;
 
 use super::problem::{Code, Problem};
 
 const INDEX: &str = include_str!("page/index.html");
+
+/// What `redis://` means without a port.
+const REDIS_PORT: u16 = 6379;
 
 const CSS: &str = "text/css; charset=utf-8";
 const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
@@ -33,12 +40,58 @@ const FILES: &[File] = &[
     ("proof.js", JAVASCRIPT, include_str!("page/proof.js")),
     ("publish.js", JAVASCRIPT, include_str!("page/publish.js")),
     ("raw.js", JAVASCRIPT, include_str!("page/raw.js")),
+    ("reasons.js", JAVASCRIPT, include_str!("page/reasons.js")),
     ("strip.js", JAVASCRIPT, include_str!("page/strip.js")),
 ];
 
+/// Where the page is told what only the gateway knows.
+const PLACE: &str = "<meta name=\"sluice-gateway\">";
+
+/// The page with what this gateway tells of itself, so that the lines offered for copying work as they stand.
+pub struct Index(String);
+
+impl Index {
+    /// For a gateway listening at `bind`, and the Redis behind it, if there is one. No name and no password is told.
+    #[must_use]
+    pub fn new(bind: SocketAddr, redis: Option<(&str, &str)>) -> Index {
+        let ip = match (bind.ip().is_unspecified(), bind.is_ipv4()) {
+            (false, _) => bind.ip(),
+            (true, true) => std::net::Ipv4Addr::LOCALHOST.into(),
+            (true, false) => std::net::Ipv6Addr::LOCALHOST.into(),
+        };
+        let origin = SocketAddr::new(ip, bind.port());
+        let mut told = format!(" data-origin=\"http://{origin}\"");
+        let redis = redis.and_then(|(url, prefix)| Some((Url::parse(url).ok()?, prefix)));
+        if let Some((url, prefix)) = redis {
+            let database = match url.path().trim_matches('/') {
+                "" => "0",
+                database => database,
+            };
+            let mut tell = |name: &str, value: &str| {
+                told += &format!(" data-redis-{name}=\"{}\"", escaped(value));
+            };
+            tell("host", url.host_str().unwrap_or_default());
+            tell("port", &url.port().unwrap_or(REDIS_PORT).to_string());
+            tell("database", database);
+            tell("prefix", prefix);
+            if url.password().is_some() {
+                tell("password", "needed");
+            }
+        }
+        let meta = PLACE.replace('>', &format!("{told}>"));
+        Index(INDEX.replace(PLACE, &meta))
+    }
+}
+
+/// A text as an attribute's value.
+fn escaped(text: &str) -> String {
+    let text = text.replace('&', "&amp;").replace('"', "&quot;");
+    text.replace('<', "&lt;")
+}
+
 /// `GET /`.
-pub async fn index() -> HttpResponse {
-    answer("text/html; charset=utf-8", INDEX)
+pub async fn index(index: web::Data<Index>) -> HttpResponse {
+    answer("text/html; charset=utf-8", index.0.clone())
 }
 
 /// `GET /dev/page/{file}`.
@@ -48,13 +101,13 @@ pub async fn index() -> HttpResponse {
 pub async fn file(name: web::Path<String>) -> Result<HttpResponse, Problem> {
     let name = name.into_inner();
     match FILES.iter().find(|(known, ..)| *known == name) {
-        Some((_, media_type, text)) => Ok(answer(media_type, text)),
+        Some((_, media_type, text)) => Ok(answer(media_type, *text)),
         None => Err(Problem::new(Code::NotFound, "the page has no such file").at("file", &name)),
     }
 }
 
 /// Never stored: another gateway may stand at the same address a minute later.
-fn answer(media_type: &'static str, text: &'static str) -> HttpResponse {
+fn answer(media_type: &'static str, text: impl MessageBody + 'static) -> HttpResponse {
     HttpResponse::Ok()
         .insert_header((header::CONTENT_TYPE, media_type))
         .insert_header((header::CACHE_CONTROL, "no-store"))
@@ -69,6 +122,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+    use crate::reasons::{CloseReason, ResetReason};
 
     /// The name of SVG's namespace is no address that anybody fetches.
     const SVG_NAMESPACE: &str = "http://www.w3.org/2000/svg";
@@ -123,6 +177,49 @@ mod tests {
         }
         let served: BTreeSet<&str> = FILES.iter().map(|(name, ..)| *name).collect();
         assert_eq!(used, served);
+    }
+
+    /// A reason without words would be told as one "that this page knows" nothing of.
+    #[test]
+    fn every_reason_has_words() {
+        let reasons = include_str!("page/reasons.js");
+        let words = |list: &str| {
+            let (_, rest) = reasons.split_once(list).expect("the list");
+            rest.split_once("\n};").expect("its end").0.to_owned()
+        };
+        let close = CloseReason::ALL.iter().map(|reason| reason.as_label());
+        // The last is what nginx tells while no node is left (deploy/lb/nginx).
+        let close = close
+            .chain(["unavailable"])
+            .map(|label| (label, "CLOSE_REASONS"));
+        let reset = ResetReason::ALL.iter().map(|reason| reason.as_label());
+        for (label, list) in close.chain(reset.map(|label| (label, "RESET_REASONS"))) {
+            assert!(
+                words(list).contains(&format!("\n  {label}: \"")),
+                "{list}: {label}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_page_is_told_where_redis_is_and_nothing_secret() {
+        let bind = "0.0.0.0:8081".parse().expect("an address");
+        let Index(page) = Index::new(bind, Some(("redis://ada:canary@cache:6390/2", "a\"b:")));
+        let meta = named(&page, "<meta name=\"sluice-gateway\"").len();
+        assert_eq!(meta, 1);
+        for told in [
+            " data-origin=\"http://127.0.0.1:8081\"",
+            " data-redis-host=\"cache\"",
+            " data-redis-port=\"6390\"",
+            " data-redis-database=\"2\"",
+            " data-redis-prefix=\"a&quot;b:\"",
+            " data-redis-password=\"needed\"",
+        ] {
+            assert!(page.contains(told), "{told}");
+        }
+        assert!(!page.contains("canary") && !page.contains("ada"));
+        let Index(embedded) = Index::new(bind, None);
+        assert!(embedded.contains("data-origin") && !embedded.contains("data-redis"));
     }
 
     /// Every id that the modules look up stands in the page, once.

@@ -99,8 +99,19 @@ pub fn add(app: &mut web::ServiceConfig, dev: bool) {
 }
 
 fn add_dev(app: &mut web::ServiceConfig) {
-    app.route("/", web::get().to(page::index));
-    app.route("/dev/page/{file}", web::get().to(page::file));
+    let get_only = || web::to(|| async { problem::method_not_allowed("GET, HEAD") });
+    app.service(
+        web::resource("/")
+            .route(web::get().to(page::index))
+            .route(web::head().to(page::index))
+            .default_service(get_only()),
+    );
+    app.service(
+        web::resource("/dev/page/{file}")
+            .route(web::get().to(page::file))
+            .route(web::head().to(page::file))
+            .default_service(get_only()),
+    );
     app.service(
         web::resource("/dev/cut")
             .route(web::post().to(dev::cut))

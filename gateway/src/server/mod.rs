@@ -22,6 +22,7 @@ use crate::http::auth::Authenticator;
 use crate::http::cors::{self, Cors};
 use crate::http::dev::Cuts;
 use crate::http::framing;
+use crate::http::page;
 use crate::http::peer;
 use crate::http::probes::Probes;
 use crate::http::routes::{self, Public};
@@ -83,6 +84,7 @@ pub async fn run(
         metrics: metrics.clone(),
         draining,
         cuts: web::Data::new(Cuts::new(settings::streams(&config).node)),
+        page: web::Data::new(settings::page(&config, listeners.public.local_addr()?)),
     });
     let public = public_server(&config, listeners.public, workers, &health, seats)?;
     let admin = admin_server(listeners.admin, &health, &metrics)?;
@@ -127,6 +129,7 @@ struct WorkerSeats {
     metrics: Metrics,
     draining: watch::Receiver<Option<Drain>>,
     cuts: web::Data<Cuts>,
+    page: web::Data<page::Index>,
 }
 
 impl WorkerSeats {
@@ -184,7 +187,8 @@ fn public_server(
                     app.app_data(web::Data::new(streams));
                 }
                 if dev {
-                    app.app_data(seats.cuts.clone());
+                    app.app_data(seats.cuts.clone())
+                        .app_data(seats.page.clone());
                 }
                 routes::add(app, dev);
             })

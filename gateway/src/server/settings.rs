@@ -1,5 +1,6 @@
 //! What each component needs to know, out of the validated configuration.
 
+use std::net::SocketAddr;
 use std::sync::LazyLock;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use crate::broker::reports::ReportSettings;
 use crate::broker::{BackendSettings, BrokerSettings};
 use crate::config::{BrokerMode, Config, Functions};
 use crate::connection::StreamLimits;
+use crate::http::page;
 use crate::http::params::SubscribeLimits;
 use crate::http::peer::SocketOptions;
 use crate::http::poll::PollLimits;
@@ -37,6 +39,18 @@ pub(super) fn workers(config: &Config) -> usize {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         workers => workers,
     }
+}
+
+/// The demo page of a gateway that listens at `bind`.
+pub(super) fn page(config: &Config, bind: SocketAddr) -> page::Index {
+    let redis = match config.broker.mode {
+        BrokerMode::Embedded => None,
+        BrokerMode::Redis => config.redis.url.as_ref(),
+    };
+    page::Index::new(
+        bind,
+        redis.map(|url| (url.expose(), config.redis.prefix.as_str())),
+    )
 }
 
 /// The limit of streams: as configured, or what the descriptors allow.

@@ -1,6 +1,6 @@
 // A question and its answer: a channel for this one request, read by an EventSource of its own until `done`.
 
-import { address, announce, at, parse, publish, randomName, streamPath } from "./gateway.js";
+import { ANSWER_LIMIT, address, announce, at, noAnswer, parse, publish, randomName, streamPath } from "./gateway.js";
 
 /** The first token comes within this, or nobody is there to answer. */
 const PATIENCE = 8_000;
@@ -21,6 +21,7 @@ class Answer {
   #question;
   #source;
   #asked = false;
+  #ended = false;
   #tokens = 0;
   #late;
 
@@ -34,7 +35,7 @@ class Answer {
       return;
     }
     this.#say(`Listening on ${this.#channel} before the question is asked.`);
-    this.#late = setTimeout(() => this.#end("idle", "Nobody answered: is the demo backend running?"), PATIENCE);
+    this.#late = setTimeout(() => this.#end("idle", `The question was not sent, as its stream does not open: ${noAnswer()}.`), ANSWER_LIMIT);
     // The stream stands before the question goes out, so the first word cannot be missed.
     this.#source = new EventSource(address(streamPath([this.#channel], {})));
     this.#source.addEventListener("sluice.open", () => this.#ask());
@@ -45,6 +46,7 @@ class Answer {
   }
 
   stop() {
+    this.#ended = true;
     clearTimeout(this.#late);
     this.#source?.close();
   }
@@ -52,18 +54,21 @@ class Answer {
   async #ask() {
     if (this.#asked) return;
     this.#asked = true;
+    clearTimeout(this.#late);
     const data = JSON.stringify({ channel: this.#channel, question: this.#question });
     try {
       await publish("demo.ask", "question", data, this.#channel);
+      if (this.#tokens || this.#ended) return;
+      this.#late = setTimeout(() => this.#end("idle", "Nobody answered: is the demo backend running?"), PATIENCE);
     } catch (error) {
       this.#end("idle", `The question was not sent: ${error.message}.`);
     }
   }
 
   #token(event) {
-    clearTimeout(this.#late);
     const text = parse(parse(event.data)?.data ?? "")?.text;
     if (typeof text !== "string") return;
+    clearTimeout(this.#late);
     this.#tokens += 1;
     at("answer").append(text);
     at("answer").dataset.tokens = String(this.#tokens);
@@ -72,7 +77,8 @@ class Answer {
 
   // The backend says how many it sent: whoever reads a stream can check that nothing is missing.
   #done(event) {
-    const sent = parse(parse(event.data)?.data ?? "")?.tokens ?? this.#tokens;
+    const told = parse(parse(event.data)?.data ?? "")?.tokens;
+    const sent = Number.isInteger(told) ? told : this.#tokens;
     at("answer").dataset.sent = String(sent);
     this.#end("done", `${this.#tokens} of ${sent} tokens, then done: close() was called on ${this.#channel}.`);
     announce(`The answer: ${at("answer").textContent}`);

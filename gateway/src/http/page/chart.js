@@ -8,13 +8,15 @@ const BREAK = 5_000;
 const HEIGHT = 220;
 const MARGIN = { top: 12, right: 52, bottom: 26, left: 4 };
 const POINTS_MAX = 400;
+/** What is dearer has no place on a paper of this size. */
+const PRICE_MAX = 1e9;
 
 export function startChart(link) {
   const chart = new Chart(at("chart"));
   link.addEventListener("heard", ({ detail }) => {
     if (detail.type !== "price") return;
     const told = parse(detail.data);
-    if (typeof told?.price !== "number") return;
+    if (!(typeof told?.price === "number" && told.price > 0 && told.price <= PRICE_MAX) || typeof (told.symbol ?? "") !== "string") return;
     chart.add(detail.at, told.price);
     showPrice(chart, told);
   });

@@ -3,7 +3,7 @@
 import { startAnswers } from "./answer.js";
 import { startChart } from "./chart.js";
 import { startGate } from "./gate.js";
-import { announce, at, brokerNow, copies, randomName } from "./gateway.js";
+import { announce, at, brokerNow, copies, gateway, ownCertificate, publishing, randomName } from "./gateway.js";
 import { Link } from "./link.js";
 import { startPanels } from "./panels.js";
 import { startProof } from "./proof.js";
@@ -30,11 +30,13 @@ function watchBackend() {
   });
   link.addEventListener("opened", () => (heardAt = performance.now()));
   setInterval(() => {
+    // Where nothing can be published, a backend cannot either.
+    if (publishing.failing) heardAt = performance.now();
     if (!at("backend").hidden || link.state !== "open" || performance.now() - heardAt < SILENCE) return;
     at("backend").hidden = false;
     announce("No demo backend is heard. How to start one is told in the section on the connection.");
   }, 500);
-  const command = `sluice demo --gateway ${location.origin}`;
+  const command = `sluice demo --gateway ${ownCertificate ? gateway.origin : location.origin}`;
   at("backend-command").textContent = command;
   copies(at("backend-copy"), () => command);
 }

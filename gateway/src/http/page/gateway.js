@@ -53,16 +53,57 @@ function setClock(position, sent, answered) {
   clock.offset = timeOf(position) - (sent + answered) / 2;
 }
 
+/** What has no answer after so many milliseconds gets none. */
+export const ANSWER_LIMIT = 5000;
+
+/** Why there may be no answer. The browser says nothing about requests that wait for a connection. */
+export function noAnswer() {
+  const [visit] = performance.getEntriesByType("navigation");
+  const six = "; the browser opens six connections per host over HTTP/1.1, all tabs together: close a tap or a tab, or use HTTPS";
+  return `no answer within ${ANSWER_LIMIT / 1000} s${visit?.nextHopProtocol?.startsWith("http/1") ? six : ""}`;
+}
+
 /** A publish that was refused, or that nobody answered (then `status` is 0). */
 export class PublishError extends Error {
   constructor(status, text) {
     super(text);
     this.status = status;
   }
+
+  /** Whether the same may succeed later, or has even succeeded unseen. */
+  get passes() {
+    return this.status === 0 || this.status >= 500;
+  }
 }
+
+/** How publishing goes: `published` is dispatched for every success. */
+class Publishing extends EventTarget {
+  /** Whether the last answer was none, or one of somebody in trouble. */
+  failing = false;
+
+  went(failing) {
+    this.failing = failing;
+    if (!failing) this.dispatchEvent(new Event("published"));
+  }
+}
+
+export const publishing = new Publishing();
 
 /** Publishes an event and gives its position. */
 export async function publish(channel, type, data, eventId) {
+  if (!channel) throw new PublishError(400, "a channel is needed");
+  if (/[^\x20-\xff]/.test(type)) throw new PublishError(400, "an event type travels in a header, which carries Latin-1 only");
+  try {
+    const id = await ask(channel, type, data, eventId);
+    publishing.went(false);
+    return id;
+  } catch (error) {
+    publishing.went(error.passes);
+    throw error;
+  }
+}
+
+async function ask(channel, type, data, eventId) {
   const headers = { "Content-Type": "text/plain; charset=utf-8" };
   if (type) headers["Sluice-Event"] = type;
   if (eventId) headers["Idempotency-Key"] = eventId;
@@ -70,16 +111,42 @@ export async function publish(channel, type, data, eventId) {
   let answer;
   let text;
   try {
-    answer = await fetch(address(publishPath(channel)), { method: "POST", headers, body: data });
+    const signal = AbortSignal.timeout(ANSWER_LIMIT);
+    answer = await fetch(address(publishPath(channel)), { method: "POST", headers, body: data, signal });
     text = await answer.text();
   } catch (error) {
-    throw new PublishError(0, `the gateway did not answer (${error.message})`);
+    throw new PublishError(0, error.name === "TimeoutError" ? noAnswer() : `the gateway did not answer (${error.message})`);
   }
   const told = parse(text);
-  if (!answer.ok) throw new PublishError(answer.status, told?.detail ?? text.slice(0, 200));
+  if (!answer.ok || !told?.id) throw new PublishError(answer.status, told?.detail ?? `${answer.status} from what stands before the gateway`);
   setClock(told.id, sent, Date.now());
   return told.id;
 }
+
+/** A trouble that passes is shown for so long at least. */
+const SHOWN = 3000;
+
+/** Says why a publish failed. What passes is taken away once a later publish has succeeded. */
+export function complain(element, text, error) {
+  element.textContent = text;
+  if (!error.passes) return;
+  const since = performance.now();
+  const clear = () => {
+    if (element.textContent === text && performance.now() - since < SHOWN) return;
+    publishing.removeEventListener("published", clear);
+    if (element.textContent === text) element.textContent = "";
+  };
+  publishing.addEventListener("published", clear);
+}
+
+/** What the gateway tells of itself in the page: its own origin, and the Redis behind it, if any. */
+export const gateway = document.querySelector('meta[name="sluice-gateway"]').dataset;
+
+/** Whether the page stands where certificates are made by their users, which curl does not trust. */
+export const ownCertificate = location.protocol === "https:" && ["localhost", "127.0.0.1", "[::1]"].includes(location.hostname);
+
+/** The beginning of a curl line for this gateway. */
+export const curl = ownCertificate ? "curl -k" : "curl";
 
 /** Tells people who listen to the page instead of looking at it. For what matters, not for every event. */
 export function announce(text) {

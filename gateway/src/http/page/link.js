@@ -38,7 +38,6 @@ export class Link extends EventTarget {
     const start = this.cursor ? { last_event_id: this.cursor } : { last: FILL };
     const source = new EventSource(address(streamPath(this.#channels, start)));
     this.#source = source;
-    source.addEventListener("open", () => this.#opened());
     source.addEventListener("error", () => this.#lost());
     source.addEventListener("sluice.open", (event) => this.#placed(event));
     source.addEventListener("sluice.reset", (event) => this.#told("reset", event));
@@ -63,6 +62,7 @@ export class Link extends EventTarget {
     this.dispatchEvent(new CustomEvent(name, { detail }));
   }
 
+  // A refusal is a 200 too, with `sluice.close` alone: only `sluice.open` means that the stream stands.
   #opened() {
     const away = this.lostAt;
     this.lostAt = undefined;
@@ -84,6 +84,7 @@ export class Link extends EventTarget {
     const { node = "", channels = {} } = parse(event.data) ?? {};
     this.node = node;
     this.#tell("placed", { channels });
+    this.#opened();
     if (!this.#learnt) this.#learnRetry();
   }
 

@@ -1,6 +1,6 @@
 // Likes, jobs, notifications and log: each shows what its channel says, and two of them ask the backend for more.
 
-import { announce, at, brokerNow, make, parse, publish } from "./gateway.js";
+import { announce, at, brokerNow, complain, make, parse, publish } from "./gateway.js";
 
 const LOG_MAX = 200;
 const NOTICES_MAX = 6;
@@ -32,7 +32,7 @@ export function startPanels(link) {
       try {
         await publish("demo.ask", type, "{}");
       } catch (error) {
-        at(said).textContent = `Not sent: ${error.message}.`;
+        complain(at(said), `Not confirmed: ${error.message}.`, error);
         return;
       }
       if (link.state !== "open") {
@@ -62,13 +62,15 @@ function filled(id) {
   return at(id);
 }
 
+const isTime = (value) => Number.isFinite(value) && !Number.isNaN(new Date(value).getTime());
+
 function clock(time) {
   return new Date(time).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
 }
 
 function showLikes({ data }) {
   const count = parse(data)?.count;
-  if (!Number.isFinite(count)) return;
+  if (!Number.isInteger(count) || count < 0) return;
   const likes = at("likes");
   if (likes.dataset.count !== "" && likes.dataset.count !== String(count)) {
     likes.classList.remove("ring");
@@ -81,6 +83,7 @@ function showLikes({ data }) {
 
 function showNotice({ data, at: time }) {
   const told = parse(data) ?? { title: data };
+  if (typeof told.title !== "string" || typeof (told.text ?? "") !== "string") return;
   const level = Object.hasOwn(LEVELS, told.level) ? told.level : "info";
   const item = make("li");
   item.dataset.level = level;
@@ -88,9 +91,9 @@ function showNotice({ data, at: time }) {
   const head = make("p", "title");
   const age = make("time", "age");
   age.dateTime = new Date(time).toISOString();
-  head.append(make("span", "level", LEVELS[level]), make("strong", "", String(told.title ?? "Without a title")), age);
+  head.append(make("span", "level", LEVELS[level]), make("strong", "", told.title), age);
   item.append(head);
-  if (told.text) item.append(make("p", "text", String(told.text)));
+  if (told.text) item.append(make("p", "text", told.text));
   const list = filled("notices");
   list.prepend(item);
   while (list.childElementCount > NOTICES_MAX) list.lastElementChild.remove();
@@ -108,14 +111,15 @@ function ageNotices() {
 
 function showJob({ type, data }) {
   const told = parse(data);
-  if (told?.job === undefined) return;
-  const job = String(told.job);
-  const list = filled("jobs");
-  const item = [...list.children].find((each) => each.dataset.job === job) ?? newJob(list, job, String(told.name ?? job));
-  const bar = item.querySelector("progress");
+  if (typeof told?.job !== "string" || typeof (told.name ?? "") !== "string") return;
+  const { job } = told;
   const finished = type === "finished";
-  const of = told.of > 0 ? told.of : bar.max;
-  const done = finished ? of : Math.min(of, Math.max(0, told.done ?? 0));
+  if (!finished && !(Number.isFinite(told.of) && told.of > 0 && Number.isFinite(told.done) && told.done >= 0)) return;
+  const list = filled("jobs");
+  const item = [...list.children].find((each) => each.dataset.job === job) ?? newJob(list, job, told.name ?? job);
+  const bar = item.querySelector("progress");
+  const of = finished ? bar.max : told.of;
+  const done = finished ? of : Math.min(of, told.done);
   bar.max = of;
   bar.value = done;
   item.dataset.done = String(done);
@@ -137,10 +141,11 @@ function newJob(list, job, name) {
 
 function showLine({ data, at: time }) {
   const told = parse(data) ?? { text: data };
+  const { text, level = "info", at: said = time } = told;
+  if (typeof text !== "string" || typeof level !== "string" || !isTime(said)) return;
   const item = make("li");
-  const level = String(told.level ?? "info");
   item.dataset.level = level;
-  item.append(make("time", "", clock(Number.isFinite(told.at) ? told.at : time)), make("b", "", level), make("span", "", String(told.text ?? "")));
+  item.append(make("time", "", clock(said)), make("b", "", level), make("span", "", text));
   addLine(item);
 }
 

@@ -1,6 +1,6 @@
 // The raw stream: what EventSource does, done by hand with fetch, so that every byte can be shown.
 
-import { address, announce, at, copies, make, quoted, streamPath } from "./gateway.js";
+import { address, announce, at, copies, curl, make, quoted, streamPath } from "./gateway.js";
 
 const LINES_MAX = 400;
 /** What an EventSource would wait without `retry:`. */
@@ -27,6 +27,8 @@ export function startRaw(all) {
   at("raw-clear").addEventListener("click", () => at("raw-text").replaceChildren());
   copies(at("raw-curl-copy"), () => at("raw-curl").textContent);
   addEventListener("pagehide", () => tap?.close());
+  // Over HTTP/1.1 a browser has six connections per host for all tabs: nobody looks at this one.
+  document.addEventListener("visibilitychange", () => (document.hidden ? tap?.close() : tap?.resume()));
 }
 
 function reopenForm() {
@@ -64,8 +66,8 @@ class Tap {
   constructor(path) {
     this.#path = path;
     at("raw-text").replaceChildren();
-    at("raw-curl").textContent = `curl -N ${quoted(address(path))}`;
-    this.#read();
+    at("raw-curl").textContent = `${curl} -N ${quoted(address(path))}`;
+    if (!document.hidden) this.#read();
   }
 
   close() {
@@ -73,14 +75,24 @@ class Tap {
     clearTimeout(this.#timer);
   }
 
+  /** After `close`: goes on where it was. */
+  resume() {
+    this.close();
+    this.#abort = new AbortController();
+    this.#partial = "";
+    this.#blockId = this.#lastId;
+    this.#read();
+  }
+
   async #read() {
+    const { signal } = this.#abort;
     const headers = { Accept: "text/event-stream" };
     if (this.#lastId) headers["Last-Event-ID"] = this.#lastId;
     this.#line(`GET /${this.#path}`, "request");
     for (const [name, value] of Object.entries(headers)) this.#line(`${name}: ${value}`, "request");
     let why = "the stream ended";
     try {
-      const answer = await fetch(address(this.#path), { headers, signal: this.#abort.signal });
+      const answer = await fetch(address(this.#path), { headers, signal });
       this.#line(`${answer.status} ${answer.headers.get("content-type") ?? ""}`, "answer");
       if (!answer.ok) {
         this.#line((await answer.text()).slice(0, 500), "lost");
@@ -95,7 +107,7 @@ class Tap {
     } catch (error) {
       why = `the connection broke (${error.message})`;
     }
-    if (this.#abort.signal.aborted) return;
+    if (signal.aborted) return;
     this.#partial = "";
     this.#blockId = this.#lastId;
     this.#line(`${why}; again in ${this.#retry} ms, as retry said`, "lost");

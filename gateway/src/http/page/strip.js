@@ -1,6 +1,7 @@
 // The connection in words: state, node, cursor, what a resume brought; and the two ways to lose it on purpose.
 
-import { address, announce, at, copies, parse } from "./gateway.js";
+import { ANSWER_LIMIT, address, announce, at, copies, noAnswer, parse } from "./gateway.js";
+import { CLOSE_REASONS, RESET_REASONS } from "./reasons.js";
 
 /** A load balancer may hand the order to any node: ask so often until the right one answers. */
 const CUT_TRIES = 40;
@@ -8,22 +9,6 @@ const CUT_TRIES = 40;
 const SETTLE = 700;
 
 const CLOSED = "closed: the browser has given up, as it does on any answer but 200";
-
-const CLOSE_REASONS = {
-  drain: "the node is leaving",
-  max_age: "the stream has reached its age",
-  overload: "the node carries as many streams as it may",
-  limit: "this connection carries as many streams as it may",
-  slow_consumer: "this page read too slowly",
-};
-
-const RESET_REASONS = {
-  trimmed: "what was missed is no longer kept",
-  rollback: "the channel went back to an older copy",
-  state_lost: "the channel's state is gone, it began anew",
-  backfill_limit: "too much was missed to replay it all",
-  bad_cursor: "the cursor could not be read",
-};
 
 export function startStrip(link) {
   link.addEventListener("state", () => showState(link));
@@ -110,23 +95,34 @@ function showReset(link, { channel, reason }) {
   at("reset").hidden = false;
 }
 
-// An event is replayed when it was published before the stream stood again.
+// An event is replayed when it was published before the stream stood again. What is lost again before it was told is told
+// with the next return, and the time away is the whole then.
 function countReplays(link) {
   let openedAt = 0;
   let counts = new Map();
   let wasReset = false;
+  let untold;
   let tell;
   link.addEventListener("opened", ({ detail }) => {
+    if (!untold) {
+      untold = detail;
+      counts = new Map();
+      wasReset = false;
+    }
     openedAt = detail.to;
-    counts = new Map();
-    wasReset = false;
     clearTimeout(tell);
-    tell = setTimeout(() => showResume(counts, wasReset, detail), SETTLE);
+    tell = setTimeout(() => {
+      const { first, from } = untold;
+      untold = undefined;
+      showResume(counts, wasReset, { first, from, to: openedAt });
+    }, SETTLE);
   });
+  link.addEventListener("state", () => link.state !== "open" && clearTimeout(tell));
+  link.addEventListener("close", () => clearTimeout(tell));
   link.addEventListener("reset", () => (wasReset = true));
   link.addEventListener("heard", ({ detail }) => {
     if (detail.at >= openedAt) return;
-    const kind = detail.type ?? "message";
+    const kind = Object.hasOwn(NAMES, detail.type ?? "") ? detail.type : "message";
     counts.set(kind, (counts.get(kind) ?? 0) + 1);
   });
 }
@@ -180,14 +176,16 @@ async function cut(node) {
   for (let tried = 1; tried <= CUT_TRIES; tried++) {
     let answer;
     try {
-      answer = await fetch(address("dev/cut"), { method: "POST", headers: { "Content-Type": "application/json" }, body });
-    } catch {
+      const signal = AbortSignal.timeout(ANSWER_LIMIT);
+      answer = await fetch(address("dev/cut"), { method: "POST", headers: { "Content-Type": "application/json" }, body, signal });
+    } catch (error) {
+      if (error.name === "TimeoutError") return `Not known whether it was cut: ${noAnswer()}.`;
       // Over HTTP/2 the answer travels on the connection that was cut.
       return "The order was sent and its own connection broke.";
     }
-    const told = parse(await answer.text());
-    if (answer.ok) return `${node} cut ${told.cut} ${told.cut === 1 ? "stream" : "streams"} with a TCP reset. Nobody said goodbye.`;
-    if (answer.status !== 421) return `Not cut (${answer.status}): ${told?.detail ?? "an answer nobody can read"}`;
+    const told = parse(await answer.text().catch(() => ""));
+    if (answer.ok) return `${node} cut ${told?.cut ?? "its"} ${told?.cut === 1 ? "stream" : "streams"} with a TCP reset. Nobody said goodbye.`;
+    if (answer.status !== 421) return `Not cut (${answer.status}): ${told?.detail ?? "from what stands before the gateway"}`;
   }
   return `Not cut: ${node} did not answer in ${CUT_TRIES} tries behind the load balancer.`;
 }
