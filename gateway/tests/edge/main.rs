@@ -8,6 +8,7 @@ mod batch;
 mod binary;
 mod contract;
 mod dev;
+mod full;
 mod history;
 mod http2;
 mod ndjson;
