@@ -4,6 +4,7 @@
 use bytes::Bytes;
 use redis::AsyncConnectionConfig;
 use redis::aio::MultiplexedConnection;
+use sluice_wire::look::{self, Entries};
 use sluice_wire::{Channel, Event, Head, Position, PositionError, StreamId};
 use tokio::time::Instant;
 
@@ -67,19 +68,11 @@ impl Reader {
         channel: &Channel,
         id: StreamId,
     ) -> Result<(Option<Head>, Vec<Event>), Failure> {
-        let mut both = redis::pipe();
-        // Not the pipeline's own transaction: this one's refusal is an error like any other.
-        both.cmd("MULTI");
-        both.cmd("GET").arg(self.address.keys.head(channel));
-        both.cmd("XRANGE")
-            .arg(self.address.keys.stream(channel))
-            .arg(format!("({id}"))
-            .arg("+")
-            .arg("COUNT")
-            .arg(PAGE_EVENTS);
-        both.cmd("EXEC");
-        let ((), (), (), (head, entries)): ((), (), (), (Option<Bytes>, Vec<Entry>)) =
-            answer(&self.address, both.query_async(&mut self.connection)).await?;
+        let entries = Entries::after(id, PAGE_EVENTS);
+        let mut look = redis::cmd(look::COMMAND);
+        look.arg(look::words(&self.address.keys, channel, entries, false));
+        let (head, entries): (Option<Bytes>, Vec<Entry>) =
+            answer(&self.address, look.query_async(&mut self.connection)).await?;
         Ok((self.head(head)?, events(channel, entries)?))
     }
 

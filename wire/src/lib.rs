@@ -12,6 +12,7 @@ pub mod cursor;
 pub mod event;
 pub mod keys;
 pub mod log;
+pub mod look;
 pub mod ndjson;
 pub mod pattern;
 pub mod position;

@@ -192,6 +192,14 @@ local function denied(command, name, ...)
     .. '; nothing was written; grant +' .. any.lower(command) .. topic)
 end
 
+-- Writes a new chain's head, then deletes what is left of a stream before it; the error if Redis takes no write. In this
+-- order, since Redis checks its memory before a script's first write only, and lets DEL pass.
+local function begin_chain(keys, value, ttl)
+  local set = redis.pcall('SET', keys[2], value, 'PX', ttl)
+  if set.err then return set end
+  redis.call('DEL', keys[1])
+end
+
 local function publish(keys, args)
   local topic, refusal, event_id = read_keys(keys, 3)
   if refusal then return refusal end
@@ -239,17 +247,22 @@ local function publish(keys, args)
     or denied(PUBLISH, topic, '')
   if refusal then return refusal end
 
-  if is_new then redis.call('DEL', keys[1]) end
+  local ttl = given.ttl or TTL
+  -- The head outlives the stream: were it to go first, a living stream would be deleted as stale.
+  local head_ttl = math.max(HEAD_TTL, ttl)
+  local value = position .. ' ' .. head.genesis
+  if is_new then
+    refusal = begin_chain(keys, value, head_ttl)
+    if refusal then return refusal end
+  end
   local added = redis.pcall('XADD', keys[1], 'MAXLEN', '~', given.maxlen or MAXLEN, id, unpack(entry))
   if type(added) == 'table' and added.err then
-    -- The first write but for a stale stream's end. Full memory and missing replicas are for Redis to report.
+    -- The first write, but on a new chain, where it cannot fail. Full memory and missing replicas are for Redis to report.
     if not find(added.err, 'smaller than') and not find(added.err, 'WRONGTYPE') then return added end
     return refuse('bad_stream', 'the stream key holds what this chain did not write; delete the stream key')
   end
-  local ttl = given.ttl or TTL
   redis.call('PEXPIRE', keys[1], ttl)
-  -- The head outlives the stream: were it to go first, a living stream would be deleted as stale.
-  redis.call('SET', keys[2], position .. ' ' .. head.genesis, 'PX', math.max(HEAD_TTL, ttl))
+  if not is_new then redis.call('SET', keys[2], value, 'PX', head_ttl) end
   if event_id then
     redis.call('SET', keys[3], head.genesis .. ' ' .. position .. ' ' .. digest, 'PX', given.idem_ttl or IDEM_TTL)
   end
@@ -273,8 +286,8 @@ local function ensure_head(keys, args)
     if refusal then return refusal end
     local _, micros = clock()
     head = new_genesis(micros, topic, given.tag, '')
-    redis.call('DEL', keys[1])
-    redis.call('SET', keys[2], head.position .. ' ' .. head.genesis, 'PX', HEAD_TTL)
+    refusal = begin_chain(keys, head.position .. ' ' .. head.genesis, HEAD_TTL)
+    if refusal then return refusal end
   elseif redis.call('PTTL', keys[2]) < HEAD_TTL / 2 then
     refusal = denied('PEXPIRE', keys[2], '1')
     if refusal then return refusal end

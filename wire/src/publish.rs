@@ -13,7 +13,7 @@ use crate::{
 const BODY: &str = include_str!("publish.lua");
 
 /// Version of the script's text and of the Redis Function library. Raise it with every change of `publish.lua`.
-pub const LIBRARY_VERSION: u32 = 1;
+pub const LIBRARY_VERSION: u32 = 2;
 /// Function that publishes: keys and arguments of [`Publish`].
 pub const FUNCTION_PUBLISH: &str = "sluice_publish";
 /// Function that makes sure a channel has a head: keys stream and head.

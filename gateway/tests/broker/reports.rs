@@ -198,7 +198,7 @@ fn a_report_that_cannot_be_written_disturbs_nobody() {
 fn a_user_without_the_right_to_report_is_told_in_the_log() {
     let redis = RedisServer::start();
     let _: () = redis.run(&[
-        "ACL", "SETUSER", "gateway", "on", ">pw", "~*", "&*", "+@all", "-multi", "-zadd",
+        "ACL", "SETUSER", "gateway", "on", ">pw", "~*", "&*", "+@all", "-zadd",
     ]);
     let url = redis.url().replace("redis://", "redis://gateway:pw@");
     let node = node_at(&url, "100ms");

@@ -9,6 +9,7 @@ mod batch_bounds;
 mod binary;
 mod contract;
 mod dev;
+mod full;
 mod history;
 mod http2;
 mod ndjson;

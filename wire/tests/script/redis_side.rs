@@ -9,7 +9,8 @@ use std::{
 use sluice_wire::{
     Channel, Defaults, Publish, Refusal,
     publish::{
-        FUNCTION_PUBLISH, FUNCTION_VERSION, LIBRARY_VERSION, needs_install, parse_reply, script,
+        FUNCTION_ENSURE_HEAD, FUNCTION_PUBLISH, FUNCTION_VERSION, LIBRARY_VERSION,
+        ensure_head_script, needs_install, parse_reply, script,
     },
 };
 
@@ -45,7 +46,7 @@ fn the_message_is_the_stored_event_and_comes_last() {
         assert_eq!(stored.data, publish.data);
         let commands = monitor.script_commands_until("PUBLISH");
         let order = [
-            "GET", "TIME", "DEL", "XADD", "PEXPIRE", "SET", "SET", "PUBLISH",
+            "GET", "TIME", "SET", "DEL", "XADD", "PEXPIRE", "SET", "PUBLISH",
         ];
         assert_eq!(
             commands, order,
@@ -251,6 +252,40 @@ fn redis_own_errors_are_not_taken_for_refusals() {
         assert_eq!(error.code(), Some("OOM"));
         assert_eq!(Refusal::from_redis_error(&error.to_string()), None);
         assert_eq!(redis.events().len(), 1, "nothing was written");
+    });
+}
+
+/// Redis checks its memory before a script's first write only, and never for one that frees memory.
+#[test]
+fn a_chain_does_not_begin_while_memory_is_full() {
+    in_each_form(|redis| {
+        let publish = [b"t".to_vec(), b"x".to_vec()];
+        for stale in [false, true] {
+            if stale {
+                redis.append("stale");
+                redis.run::<()>(&["DEL", &redis.head_key()]);
+            }
+            let before = redis.all_keys();
+            redis.run::<()>(&["CONFIG", "SET", "maxmemory", "1"]);
+            let keys = [redis.stream_key(), redis.head_key()];
+            for (text, function, args) in [
+                (script(&redis.defaults), FUNCTION_PUBLISH, &publish[..]),
+                (
+                    ensure_head_script(&redis.defaults),
+                    FUNCTION_ENSURE_HEAD,
+                    &[],
+                ),
+            ] {
+                let result = call(redis.form, &text, function, &keys, args)
+                    .query::<()>(&mut redis.connection);
+                let error = result.expect_err("out of memory");
+                assert_eq!(error.code(), Some("OOM"), "{function}: {error}");
+                assert_eq!(redis.all_keys(), before, "{function} has written");
+            }
+            redis.run::<()>(&["CONFIG", "SET", "maxmemory", "0"]);
+        }
+        redis.append("x");
+        assert_eq!(redis.events().len(), 1, "what was stale is gone");
     });
 }
 

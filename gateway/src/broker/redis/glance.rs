@@ -2,7 +2,8 @@
 
 use std::time::Instant;
 
-use redis::{Pipeline, RedisResult, Value};
+use redis::{RedisError, RedisResult, Value};
+use sluice_wire::look::{self, Entries};
 
 use super::data::{DataError, DataLink};
 use super::parse;
@@ -11,48 +12,28 @@ use crate::broker::history::{Glance, Look, LookError, Span};
 impl DataLink {
     /// One atomic look at a channel.
     pub(in crate::broker) async fn glance(&self, glance: &Glance) -> Result<Look, LookError> {
-        let mut pipeline = Pipeline::with_capacity(5);
-        pipeline.ignore_errors();
-        self.add_glance(glance, &mut pipeline);
-        let replies: Result<Vec<RedisResult<Value>>, DataError> = self
-            .run(async |connection| pipeline.query_async(connection).await)
-            .await;
-        let replies = replies.map_err(|error| {
-            tracing::debug!(%error, "a look at a history failed");
-            LookError::Unavailable
-        })?;
-        // What was refused on its way in says why; otherwise the last reply, EXEC's, is the look.
-        let refused = replies.iter().position(Result::is_err);
-        let telling = refused.unwrap_or(replies.len().saturating_sub(1));
-        let executed = replies.into_iter().nth(telling);
-        let executed = executed.ok_or(LookError::Unavailable)?;
-        if let Err(error) = &executed
-            && error.code().is_some_and(|code| PASSING.contains(&code))
-        {
-            tracing::debug!(%error, "a look at a history failed");
-            return Err(LookError::Unavailable);
-        }
-        self.readable(&glance.channel, executed, Look::parse)
-            .ok_or(LookError::Unreadable)
-    }
-
-    fn add_glance(&self, glance: &Glance, pipeline: &mut Pipeline) {
-        let stream = self.keys.stream(&glance.channel);
-        pipeline.cmd("MULTI");
-        pipeline.cmd("GET").arg(self.keys.head(&glance.channel));
-        let (command, from, to) = match glance.span {
-            Span::From(id) => ("XRANGE", id.to_string(), "+".to_owned()),
-            Span::After(id) => ("XRANGE", format!("({id}"), "+".to_owned()),
-            Span::Newest => ("XREVRANGE", "+".to_owned(), "-".to_owned()),
-            Span::Before(id) => ("XREVRANGE", format!("({id}"), "-".to_owned()),
+        let entries = match glance.span {
+            Span::From(id) => Entries::from(id, glance.count),
+            Span::After(id) => Entries::after(id, glance.count),
+            Span::Newest => Entries::newest(glance.count),
+            Span::Before(id) => Entries::before(id, glance.count),
         };
-        let entries = pipeline.cmd(command).arg(&stream).arg(from).arg(to);
-        entries.arg("COUNT").arg(glance.count);
-        if glance.confirm {
-            let oldest = pipeline.cmd("XRANGE").arg(&stream).arg("-").arg("+");
-            oldest.arg("COUNT").arg(1);
-        }
-        pipeline.cmd("EXEC");
+        let words = look::words(&self.keys, &glance.channel, entries, glance.confirm);
+        let mut command = redis::cmd(look::COMMAND);
+        command.arg(words);
+        let reply = self
+            .run(async |connection| command.query_async(connection).await)
+            .await;
+        let reply: RedisResult<Value> = match reply {
+            Ok(reply) => Ok(reply),
+            Err(DataError::Command(error)) if is_about_the_keys(&error) => Err(error),
+            Err(error) => {
+                tracing::debug!(%error, "a look at a history failed");
+                return Err(LookError::Unavailable);
+            }
+        };
+        self.readable(&glance.channel, reply, Look::parse)
+            .ok_or(LookError::Unreadable)
     }
 
     /// Redis's clock in Unix milliseconds; the node's follows it.
@@ -70,5 +51,16 @@ impl DataLink {
     }
 }
 
-/// Errors that say nothing about the keys.
-const PASSING: [&str; 5] = ["LOADING", "MASTERDOWN", "BUSY", "CLUSTERDOWN", "TRYAGAIN"];
+/// Errors of Redis that say nothing about the keys and pass.
+const PASSING: [&str; 6] = [
+    "LOADING",
+    "MASTERDOWN",
+    "BUSY",
+    "CLUSTERDOWN",
+    "TRYAGAIN",
+    "OOM",
+];
+
+fn is_about_the_keys(error: &RedisError) -> bool {
+    error.code().is_some_and(|code| !PASSING.contains(&code))
+}

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use redis::{Pipeline, RedisResult, Value};
 use sluice_wire::channel::Channel;
-use sluice_wire::position::Position;
+use sluice_wire::look::{self, Entries};
+use sluice_wire::position::{Position, StreamId};
 use sluice_wire::publish::parse_reply;
 
 use super::data::{DataError, DataLink};
@@ -102,23 +103,18 @@ impl DataLink {
 
     /// One atomic look per query, all in one pipeline; `None` where a key cannot be read.
     async fn look(&self, queries: &[&Query]) -> Result<Vec<Option<Look>>, DataError> {
-        let mut pipeline = Pipeline::with_capacity(queries.len() * 5);
+        let mut pipeline = Pipeline::with_capacity(queries.len());
         pipeline.ignore_errors();
-        let mut counts = Vec::with_capacity(queries.len());
         for query in queries {
-            let before = pipeline.len();
-            self.add_query(query, &mut pipeline);
-            counts.push(pipeline.len() - before);
+            let entries = entries(query);
+            let words = look::words(&self.keys, &query.channel, entries, query.confirm);
+            pipeline.cmd(look::COMMAND).arg(words);
         }
         let replies: Vec<RedisResult<Value>> = self
             .run(async |connection| pipeline.query_async(connection).await)
             .await?;
-        let mut replies = replies.into_iter();
-        let looks = queries.iter().zip(counts).map(|(query, count)| {
-            // The last reply of each look is EXEC's.
-            let executed = replies.by_ref().take(count).last();
-            self.readable(&query.channel, executed?, Look::parse)
-        });
+        let looks = queries.iter().zip(replies);
+        let looks = looks.map(|(query, reply)| self.readable(&query.channel, reply, Look::parse));
         Ok(looks.collect())
     }
 
@@ -142,52 +138,6 @@ impl DataLink {
             tracing::warn!(%channel, why, "a channel's keys cannot be read; its readers wait");
         }
         None
-    }
-
-    /// One look at one channel: head and entries of the same moment.
-    fn add_query(&self, query: &Query, pipeline: &mut Pipeline) {
-        let stream = self.keys.stream(&query.channel);
-        pipeline.cmd("MULTI");
-        pipeline.cmd("GET").arg(self.keys.head(&query.channel));
-        match query.range {
-            // Nothing, but the reply keeps its shape.
-            Range::Head => {
-                pipeline
-                    .cmd("XRANGE")
-                    .arg(&stream)
-                    .arg("+")
-                    .arg("-")
-                    .arg("COUNT")
-                    .arg(1);
-            }
-            Range::After(place) => {
-                let from = format!("({}", place.id());
-                pipeline.cmd("XRANGE").arg(&stream).arg(from).arg("+");
-                pipeline.arg("COUNT").arg(query.count);
-            }
-            Range::Since(ms) => {
-                pipeline.cmd("XRANGE").arg(&stream).arg(ms).arg("+");
-                pipeline.arg("COUNT").arg(query.count);
-            }
-            Range::Last(count) => {
-                pipeline.cmd("XREVRANGE").arg(&stream).arg("+").arg("-");
-                pipeline.arg("COUNT").arg(count);
-            }
-            Range::Exactly(place) => {
-                let id = place.id().to_string();
-                pipeline.cmd("XRANGE").arg(&stream).arg(&id).arg(&id);
-            }
-        }
-        if query.confirm {
-            pipeline
-                .cmd("XRANGE")
-                .arg(&stream)
-                .arg("-")
-                .arg("+")
-                .arg("COUNT")
-                .arg(1);
-        }
-        pipeline.cmd("EXEC");
     }
 
     /// The heads of these channels, `None` where there is none, and the time.
@@ -258,18 +208,26 @@ impl DataLink {
     }
 }
 
+/// The entries that a query is about.
+fn entries(query: &Query) -> Entries {
+    match query.range {
+        Range::Head => Entries::none(),
+        Range::After(place) => Entries::after(place.id(), query.count),
+        Range::Since(ms) => Entries::from(StreamId { ms, seq: 0 }, query.count),
+        Range::Last(count) => Entries::newest(count as usize),
+        Range::Exactly(place) => Entries::at(place.id()),
+    }
+}
+
 impl Look {
-    /// What the commands of [`DataLink::add_query`] have answered.
-    pub(super) fn parse(executed: Value) -> Option<Look> {
-        let Value::Array(parts) = executed else {
+    /// What the script of [`look`] has answered.
+    pub(super) fn parse(reply: Value) -> Option<Look> {
+        let Value::Array(parts) = reply else {
             return None;
         };
         let mut parts = parts.into_iter();
         let head = parse::head(&parts.next()?)?;
-        let mut entries = match parts.next() {
-            Some(entries) => parse::entries(entries)?,
-            None => Vec::new(),
-        };
+        let mut entries = parse::entries(parts.next()?)?;
         // XREVRANGE's order is the other way round.
         entries.sort_by_key(|event| event.position.id());
         let context = match parts.next() {

@@ -157,10 +157,9 @@ fn serving(names: &Throwaway) -> Vec<Vec<&str>> {
         vec!["GET", head],
         vec!["XRANGE", stream, "-", "+"],
         vec!["XREVRANGE", stream, "+", "-"],
-        vec!["MULTI"],
-        vec!["EXEC"],
         vec!["UNWATCH"],
         vec!["TIME"],
+        vec!["EVAL_RO", "return 1", "2", head, stream],
         vec!["EVALSHA", "0", "2", stream, head],
         vec!["EVAL", "return 1", "2", stream, head],
         vec!["SET", head, "x"],
@@ -256,23 +255,16 @@ async fn attempt(server: &mut Server, names: &Throwaway) -> Result<(Lacking, Lac
         [&["EVAL", names.ensure_head.as_str()], &own[..]].concat(),
     ];
     for command in serving(names) {
-        // Subscribing is done; a transaction is tried whole below; scripts are the real ones.
+        // Subscribing is done; scripts that write are the real ones.
         if !matches!(
             command[0],
-            "SUBSCRIBE" | "UNSUBSCRIBE" | "MULTI" | "EXEC" | "EVAL" | "EVALSHA" | "SET"
+            "SUBSCRIBE" | "UNSUBSCRIBE" | "EVAL" | "EVALSHA" | "SET"
         ) {
             try_one(server, &command, command[0], &mut node).await?;
         }
     }
     for command in scripts {
         try_one(server, &command, command[0], &mut node).await?;
-    }
-    // A transaction that cannot be ended would swallow the questions that follow.
-    let mut other = Server::connect(&server.address)
-        .await
-        .map_err(|failure| Trouble::Lost(failure.to_string()))?;
-    for command in ["MULTI", "EXEC"] {
-        try_one(&mut other, &[command], command, &mut node).await?;
     }
     Ok((publish, node))
 }

@@ -226,8 +226,8 @@ fn forbidden_commands_are_skipped() {
 #[test]
 fn rights_are_told_for_publishers_gateways_and_others() {
     const PUBLISHER: &str = "~sluice:{*}:* &sluice:{*} +fcall +evalsha +eval +get +set +del +time +xadd +pexpire +publish";
-    const NODE: &str = "~sluice:{*}:* &sluice:{*} +subscribe +unsubscribe +ping +get +getex +xrange +xrevrange +multi +exec \
-                        +unwatch +time +eval +evalsha +set +del +pexpire +pttl +fcall_ro +function|load (+publish &sluice:{_probe.*})";
+    const NODE: &str = "~sluice:{*}:* &sluice:{*} +subscribe +unsubscribe +ping +get +getex +xrange +xrevrange +unwatch \
+                        +time +eval_ro +eval +evalsha +set +del +pexpire +pttl +fcall_ro +function|load (+publish &sluice:{_probe.*})";
     let redis = Redis::start();
     let examine_as = |rights: &str, may_ask: bool| {
         let mut command = vec!["ACL", "SETUSER", "someone", "reset", "on", ">secret"];
@@ -269,6 +269,13 @@ fn rights_are_told_for_publishers_gateways_and_others() {
             "note",
             "+xadd",
             "ACL SETUSER someone",
+        );
+        let report = examine_as(&NODE.replace(" +eval_ro", ""), may_ask);
+        report.has(
+            "redis_node_rights",
+            "problem",
+            "lacks +eval_ro to",
+            "ACL SETUSER someone +eval_ro",
         );
         let report = examine_as(&PUBLISHER.replace(" +xadd", ""), may_ask);
         assert_eq!(report.code, 1);
