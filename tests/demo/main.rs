@@ -3,15 +3,10 @@
 
 mod backend;
 mod nginx;
+mod outputs;
 mod play;
 
-use std::{
-    io::Read,
-    net::TcpListener,
-    os::{fd::OwnedFd, unix::net::UnixStream},
-    process::Stdio,
-    time::Duration,
-};
+use std::{net::TcpListener, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -19,10 +14,8 @@ use sluice_e2e::{
     client::{Client, Options, Seen},
     http,
     lab::{self, Weight},
-    process::{self, Signal},
     redis, wait,
 };
-use tokio::time::timeout;
 
 use play::{PATIENCE, Play, free_ports, shell};
 
@@ -93,43 +86,6 @@ async fn make_run_plays_the_page_and_leaves_nothing_behind() {
         backend::until_likes(page, 4).await?;
         drop(_backend);
         play.ends_on_ctrl_c().await
-    })
-    .await;
-}
-
-/// Programs that start others often give them a socket for an output: the page is there all the same, and what the gateway says
-/// comes through.
-#[tokio::test]
-async fn make_run_starts_with_a_socket_for_its_errors() {
-    lab::run(Weight::Light, Duration::from_secs(40), async |lab| {
-        let [http, admin] = free_ports()?;
-        let (mut ours, theirs) = UnixStream::pair()?;
-        ours.set_read_timeout(Some(PATIENCE))?;
-        let mut run = play::typed("exec scripts/run")
-            .env("BIN", play::programs()?)
-            .env("TMPDIR", lab.dir())
-            .env("SLUICE__HTTP__BIND", format!("127.0.0.1:{http}"))
-            .env("SLUICE__ADMIN__BIND", format!("127.0.0.1:{admin}"))
-            .stdout(Stdio::null())
-            .stderr(OwnedFd::from(theirs))
-            .spawn()?;
-        let page = format!("127.0.0.1:{http}").parse()?;
-        let answered = wait::until(PATIENCE, "the page answers", async || {
-            ensure!(run.try_wait()?.is_none(), "scripts/run has ended");
-            let answer = http::get(page, "/").await;
-            Ok(answer.ok().filter(|answer| answer.head.status == 200))
-        })
-        .await;
-        let pid = run.id();
-        if let Some(pid) = pid {
-            process::send(pid, Signal::Terminate)?;
-        }
-        timeout(PATIENCE, run.wait()).await??;
-        let mut said = String::new();
-        ours.read_to_string(&mut said)?;
-        ensure!(answered?.body.contains("<html"), "{said}");
-        ensure!(said.contains("embedded"), "{said}");
-        Ok(())
     })
     .await;
 }
