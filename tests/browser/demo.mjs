@@ -19,16 +19,32 @@ export class DemoPage {
     demo.context = await browser.newContext({ viewport: { width: 1440, height: 900 }, ...options });
     demo.page = await demo.context.newPage();
     demo.faults = [];
+    demo.troubled = ['/v1/events', '/dev/cut'];
     demo.page.on('pageerror', (error) => demo.faults.push(`error: ${error.message}`));
     demo.page.on('console', (message) => {
       // A stream that is cut, and an order that the wrong node refused, are told by the browser itself.
-      if (message.type() === 'error' && !message.text().startsWith('Failed to load resource')) demo.faults.push(`console: ${message.text()}`);
+      const { pathname } = new URL(message.location().url || 'about:blank');
+      if (message.type() === 'error' && !demo.troubled.includes(pathname)) demo.faults.push(`console: ${message.text()} ${pathname}`);
     });
     demo.page.on('request', (request) => {
       if (!request.url().startsWith(stack.origins.main)) demo.faults.push(`asked elsewhere: ${request.url()}`);
     });
     await demo.page.goto(`${stack.origins.main}/`);
     return demo;
+  }
+
+  /** One that is open, for as long as the test runs. */
+  static async opened(t, browser, stack, options) {
+    const demo = await DemoPage.open(browser, stack, options);
+    t.after(() => demo.close());
+    await demo.untilState('open');
+    return demo;
+  }
+
+  /** Nothing that the page published about itself is missing, or came twice. */
+  async assertNothingLost() {
+    assert.deepEqual([await this.number('proof-missing'), await this.number('proof-repeated')], [0, 0]);
+    assert.ok(await this.page.locator('#reset').isHidden(), 'no reset was told');
   }
 
   async close() {
