@@ -1,5 +1,7 @@
 //! Redis servers set up wrong, one by one, and one set up right.
 
+use sluice_wire::publish::LIBRARY_VERSION;
+
 use super::{doctor, proxy};
 use crate::support::{Redis, eventually, run};
 
@@ -134,7 +136,7 @@ fn every_state_of_the_function_is_told_apart() {
     examine(&redis).has(CODE, "warning", "older", "sluice install-function");
     load(&redis, "sluice", "9999", "");
     examine(&redis).has(CODE, "note", "newer", "release");
-    load(&redis, "sluice", "1", "");
+    load(&redis, "sluice", &LIBRARY_VERSION.to_string(), "");
     examine(&redis).has(
         CODE,
         "problem",
