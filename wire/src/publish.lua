@@ -112,10 +112,18 @@ local function read_keys(keys, most)
   return topic, nil, event_id
 end
 
+-- A key's text, '' if it holds no text, false if there is no key; or nil and Redis's error.
+local function read_text(key)
+  local value = redis.pcall('GET', key)
+  if type(value) ~= 'table' then return value end
+  if find(value.err, 'WRONGTYPE') then return '' end
+  return nil, value
+end
+
 -- The head as a table, nil if there is none; or nil and a refusal.
 local function read_head(key)
-  local value = redis.call('GET', key)
-  if not value then return nil end
+  local value, refusal = read_text(key)
+  if not value then return nil, refusal end
   local position, ms, seq, tag, rest = match(value, '^((%d+)%-(%d+)%.([0-9a-f]+))(.*)$')
   -- A position alone is taken as of the timeline 0-0.00000000.
   local genesis = rest == '' and '0-0.00000000' or match(rest or '', '^ (0%-0%.[0-9a-f]+)$')
@@ -168,10 +176,11 @@ local function refusal_of(event_type, data)
   if not is_utf8(data) then return refuse('data_not_utf8', 'data must be UTF-8') end
 end
 
--- The first position of a repeated event id, nil if it is new; or nil and a refusal.
+-- The first position of a repeated event id, nil if it is new; or nil and a refusal. What is no record counts as none.
 local function read_record(key, head, digest)
-  local record = key and head and redis.call('GET', key)
-  if not record then return nil end
+  if not key or not head then return nil end
+  local record, refusal = read_text(key)
+  if not record then return nil, refusal end
   local genesis, position, first_digest = match(record, '^(%S+) (%S+) (%x+)$')
   if genesis ~= head.genesis then return nil end
   if first_digest ~= digest then

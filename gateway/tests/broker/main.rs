@@ -9,3 +9,4 @@ mod foreign;
 mod library;
 mod reports;
 mod waiting;
+mod warnings;

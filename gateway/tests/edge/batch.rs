@@ -330,6 +330,33 @@ fn a_full_redis_takes_nothing_and_then_all() {
     assert_eq!(data(&kept(&node, "a")), expected);
 }
 
+/// Keys that hold something else are no outage: a record is overwritten, a head refused line by line, and nothing is held up.
+#[test]
+fn keys_of_another_type_hold_up_no_line() {
+    let Ground { node, redis } = Backend::Redis.start(&[]);
+    let redis = redis.expect("there is one");
+    node.publish("a", "first");
+    let _: () = redis.run(&["LPUSH", "sluice:{a}:i:ev-1", "x"]);
+    let _: () = redis.run(&["LPUSH", "sluice:{b}:m", "x"]);
+    let answers = publish(
+        &node,
+        &[
+            r#"{"channel":"a","event_id":"ev-1","data":"one"}"#.to_owned(),
+            event("b", "refused"),
+            event("a", "two"),
+            event("b", "refused too"),
+        ],
+    );
+    for n in [0, 2] {
+        assert!(answers[n]["id"].is_string(), "{answers:?}");
+    }
+    for n in [1, 3] {
+        assert_eq!(code(&answers[n]), (Some("internal"), Some(500)));
+        let detail = answers[n]["error"]["detail"].as_str().expect("a text");
+        assert!(detail.contains("delete it"), "{detail}");
+    }
+}
+
 /// When Redis does not answer, the lines that were sent say that they may have been published, the rest was not tried.
 #[test]
 fn a_lost_reply_is_told_as_unknown() {

@@ -216,6 +216,16 @@ fn a_head_that_is_no_head_is_refused() {
             );
             assert!(Head::parse(bad.as_bytes()).is_err(), "{bad:?}");
         }
+        redis.run::<()>(&["DEL", &key]);
+        redis.run::<()>(&["LPUSH", &key, "x"]);
+        assert_eq!(
+            (
+                redis.append_once("a", "x").map_err(|r| r.code()),
+                redis.ensure_head_raw(&keys, &[]).map_err(|r| r.code())
+            ),
+            (Err("bad_head"), Err("bad_head")),
+            "a list"
+        );
         redis.run::<()>(&["SET", &key, "1-1.0000000a"]);
         redis.append("x");
         assert_eq!(

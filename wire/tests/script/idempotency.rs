@@ -68,3 +68,19 @@ fn an_event_id_outlives_trimming_and_the_stream() {
         assert_eq!(redis.append_once("ev-1", "x"), Ok(first));
     });
 }
+
+/// What is no record was not written by a publish: it counts as none, whatever its type, and is overwritten.
+#[test]
+fn a_record_that_holds_something_else_holds_up_nothing() {
+    in_each_form(|redis| {
+        redis.append("x");
+        let record = redis.keys.idempotency(&redis.channel, "ev-1");
+        for foreign in [["SET", &record, "nonsense"], ["LPUSH", &record, "x"]] {
+            redis.run::<()>(&["DEL", &record]);
+            redis.run::<()>(&foreign);
+            let first = redis.append_once("ev-1", "x").expect("published");
+            assert_eq!(redis.append_once("ev-1", "x"), Ok(first), "{foreign:?}");
+        }
+        assert_eq!(redis.events().len(), 3);
+    });
+}

@@ -38,18 +38,18 @@ impl DataLink {
             .attempt(&self.publish_all, &keys, &args, repeatable)
             .await;
         match replies {
-            Ok(replies) => replies.iter().map(|reply| outcome(reply)).collect(),
+            Ok(replies) => replies.iter().map(|reply| self.outcome(reply)).collect(),
             Err(error) => vec![Err(error); events.len()],
         }
     }
-}
 
-fn outcome(reply: &[u8]) -> Result<Position, PublishError> {
-    batch::read_reply(reply).map_err(|failure| match failure {
-        Failure::Refused(refusal) => refusal.into(),
-        Failure::Failed(error) => {
-            tracing::warn!(%error, "a publish failed");
-            PublishError::Unavailable
-        }
-    })
+    fn outcome(&self, reply: &[u8]) -> Result<Position, PublishError> {
+        batch::read_reply(reply).map_err(|failure| match failure {
+            Failure::Refused(refusal) => refusal.into(),
+            Failure::Failed(error) => {
+                self.warn_of_failed_publish(&error);
+                PublishError::Unavailable
+            }
+        })
+    }
 }

@@ -13,6 +13,7 @@ use sluice_wire::publish::{self, Defaults, Publish, Refusal, parse_reply};
 use tokio::sync::watch;
 
 use super::RedisSettings;
+use super::rare::Rare;
 use super::reads::NewHeads;
 use crate::broker::clock::Clock;
 use crate::broker::{Publication, PublishError};
@@ -28,7 +29,8 @@ pub(in crate::broker) struct DataLink {
     pub(super) clock: Clock,
     pub(super) new_heads: Mutex<NewHeads>,
     pub(super) refreshed: Mutex<Option<Instant>>,
-    pub(super) told_unreadable: Mutex<Option<Instant>>,
+    pub(super) unreadable: Rare,
+    failed_publishes: Rare,
     /// Counts how often Redis was given up for lost.
     lost: watch::Sender<u64>,
 }
@@ -88,7 +90,8 @@ impl DataLink {
             clock,
             new_heads: Mutex::new(NewHeads::new(new_heads_per_second)),
             refreshed: Mutex::new(None),
-            told_unreadable: Mutex::new(None),
+            unreadable: Rare::default(),
+            failed_publishes: Rare::default(),
             lost: watch::Sender::new(0),
         })
     }
@@ -130,7 +133,7 @@ impl DataLink {
                     if let Some(refusal) = Refusal::from_redis_error(&error.to_string()) {
                         return Err(refusal.into());
                     }
-                    tracing::warn!(%error, "a publish failed");
+                    self.warn_of_failed_publish(&error);
                     let unknown = error.is_io_error() || error.is_timeout();
                     match (unknown, tries) {
                         (false, _) => return Err(PublishError::Unavailable),
@@ -141,10 +144,16 @@ impl DataLink {
                 Err(DataError::Lost) if tries > 0 => {}
                 Err(DataError::Lost) => return Err(PublishError::Unknown),
                 Err(error) => {
-                    tracing::warn!(%error, "a publish failed");
+                    self.warn_of_failed_publish(&error);
                     return Err(PublishError::Unavailable);
                 }
             }
+        }
+    }
+
+    pub(super) fn warn_of_failed_publish(&self, error: &dyn std::fmt::Display) {
+        if let Some(left_out) = self.failed_publishes.due() {
+            tracing::warn!(%error, left_out, "a publish failed; told once a minute");
         }
     }
 

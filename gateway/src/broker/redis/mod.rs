@@ -5,6 +5,7 @@ mod batch;
 mod data;
 mod glance;
 mod parse;
+mod rare;
 mod reads;
 mod report;
 mod subscriber;

@@ -18,8 +18,6 @@ use crate::hub::exchange::{Context, Oldest, Query, Range, ReadId, Reading};
 const HEADS_PER_PIPELINE: usize = 1_000;
 /// How often a live channel's head has its time to live refreshed, unless a third of that time is less.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(3_600);
-/// How often unreadable keys are warned about.
-const UNREADABLE_INTERVAL: Duration = Duration::from_secs(60);
 
 /// How many more heads reading may create within this second.
 pub(super) struct NewHeads {
@@ -131,11 +129,8 @@ impl DataLink {
             Ok(None) => "they hold what Sluice has not written".to_owned(),
             Err(error) => error.to_string(),
         };
-        if let Ok(mut told) = self.told_unreadable.lock()
-            && told.is_none_or(|at| at.elapsed() >= UNREADABLE_INTERVAL)
-        {
-            *told = Some(Instant::now());
-            tracing::warn!(%channel, why, "a channel's keys cannot be read; its readers wait");
+        if let Some(left_out) = self.unreadable.due() {
+            tracing::warn!(%channel, why, left_out, "a channel's keys cannot be read; its readers wait");
         }
         None
     }

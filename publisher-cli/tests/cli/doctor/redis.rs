@@ -279,28 +279,15 @@ fn rights_are_told_for_publishers_gateways_and_others() {
             "lacks +eval_ro to",
             "ACL SETUSER someone +eval_ro",
         );
-        let report = examine_as(&PUBLISHER.replace(" +xadd", ""), may_ask);
-        assert_eq!(report.code, 1);
-        report.has(
-            "redis_publish_rights",
-            "problem",
-            "+xadd",
-            "ACL SETUSER someone +xadd",
-        );
-        let report = examine_as(&PUBLISHER.replace("&sluice:{*}", "resetchannels"), may_ask);
-        report.has(
-            "redis_publish_rights",
-            "problem",
-            "&sluice:{*}",
-            "&sluice:{*}",
-        );
-        let report = examine_as(&PUBLISHER.replace("~sluice:{*}:*", "~other:*"), may_ask);
-        report.has(
-            "redis_publish_rights",
-            "problem",
-            "~sluice:{*}:*",
-            "~sluice:{*}:*",
-        );
+        for (right, instead, lacking) in [
+            (" +xadd", "", "+xadd"),
+            ("&sluice:{*}", "resetchannels", "&sluice:{*}"),
+            ("~sluice:{*}:*", "~other:*", "~sluice:{*}:*"),
+        ] {
+            let report = examine_as(&PUBLISHER.replace(right, instead), may_ask);
+            assert_eq!(report.code, 1, "{lacking}");
+            report.has("redis_publish_rights", "problem", lacking, lacking);
+        }
     }
     let report = examine_as(PUBLISHER, false);
     report.has("redis_version", "skipped", "not permitted", "");
