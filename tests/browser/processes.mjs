@@ -18,7 +18,7 @@ const folders = new Set();
 let nextPort = Math.floor(Math.random() * PORTS);
 
 process.once('exit', () => {
-  for (const child of running) child.signal('SIGKILL');
+  for (const child of running) child.signal(`SIG${child.lastSignal}`);
   for (const folder of folders) rmSync(folder, { recursive: true, force: true });
 });
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.once(signal, () => process.exit(1));
@@ -58,8 +58,7 @@ export function removeFolder(folder) {
 /** A child process that writes to `log`. `lastSignal` is what it gets should this process end before it. */
 export class Child {
   constructor(name, command, args, { env = {}, log, lastSignal = 'KILL' }) {
-    this.name = name;
-    this.log = log;
+    Object.assign(this, { name, log, lastSignal });
     const output = openSync(log, 'a');
     // setpriv becomes the command: the pid is the command's own.
     const whole = ['--pdeathsig', lastSignal, '--', command, ...args];
