@@ -3,11 +3,8 @@
 
 use std::io::{BufRead, Read};
 
-use serde::Deserialize;
-use serde::de::IgnoredAny;
-use serde_json::value::RawValue;
 use sluice_wire::event::{check_event_id, check_event_type};
-use sluice_wire::{Channel, Position};
+use sluice_wire::{Channel, line};
 use tokio::sync::mpsc;
 
 use crate::publish::Outgoing;
@@ -108,35 +105,8 @@ fn skip_line(input: &mut impl BufRead) -> std::io::Result<()> {
     }
 }
 
-/// A line of the gateway's batch (`POST /v1/publish`), which a line of a history or of an NDJSON stream is too.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Object<'a> {
-    channel: Option<String>,
-    #[serde(rename = "type")]
-    event_type: Option<String>,
-    event_id: Option<String>,
-    /// Where the event was that this is a copy of: of no account here.
-    #[serde(borrow)]
-    id: Option<&'a RawValue>,
-    /// As `id`.
-    #[serde(rename = "cursor")]
-    _cursor: Option<IgnoredAny>,
-    #[serde(borrow)]
-    data: &'a RawValue,
-}
-
-/// Refuses an `id` that is no position: whoever wrote it means the event's own.
-fn check_id(id: &RawValue) -> Result<(), String> {
-    let text: Option<String> = serde_json::from_str(id.get()).ok();
-    match text.map(|text| text.parse::<Position>()) {
-        Some(Ok(_)) => Ok(()),
-        Some(Err(_)) | None => Err(
-            "bad \"id\": the event's id is called `event_id`; `id` is a position, as a history has it, and is ignored"
-                .into(),
-        ),
-    }
-}
+/// What is said of an `id` that is no position: whoever wrote it means the event's own.
+const BAD_ID: &str = "bad \"id\": the event's id is called `event_id`; `id` is a position, as a history has it, and is ignored";
 
 fn parse(line: &[u8], defaults: &Defaults) -> Result<Outgoing, String> {
     let text = std::str::from_utf8(line)
@@ -145,42 +115,33 @@ fn parse(line: &[u8], defaults: &Defaults) -> Result<Outgoing, String> {
     if !text.trim_ascii_start().starts_with('{') {
         return Err(NOT_AN_OBJECT.to_owned());
     }
-    let object: Object = serde_json::from_str(text).map_err(|error| json_error(&error))?;
-    let channel = match object.channel {
+    let object: line::Line<'_> = serde_json::from_str(text).map_err(|error| json_error(&error))?;
+    let channel = match &object.channel {
         Some(name) => {
-            Channel::parse(&name).map_err(|error| format!("bad channel `{name}`: {error}"))?
+            Channel::parse(name).map_err(|error| format!("bad channel `{name}`: {error}"))?
         }
         None => defaults
             .channel
             .clone()
             .ok_or("no \"channel\", and none on the command line")?,
     };
-    if let Some(event_type) = &object.event_type {
+    if let Some(event_type) = &object.r#type {
         check_event_type(event_type).map_err(|error| format!("bad \"type\": {error}"))?;
     }
     if let Some(event_id) = &object.event_id {
         check_event_id(event_id).map_err(|error| format!("bad \"event_id\": {error}"))?;
     }
-    if let Some(id) = object.id {
-        check_id(id)?;
+    if !object.has_fit_id() {
+        return Err(BAD_ID.to_owned());
     }
+    let data = object.data().map_err(|error| json_error(&error))?;
     Ok(Outgoing {
         line: None,
         channel,
-        event_type: object.event_type.or_else(|| defaults.event_type.clone()),
+        data: data.into_owned().into_bytes(),
+        event_type: object.r#type.or_else(|| defaults.event_type.clone()),
         event_id: object.event_id,
-        data: data_bytes(object.data.get())?,
     })
-}
-
-/// A JSON string gives its text; any other value is kept as its own bytes: numbers of any size, the order of keys and
-/// the space between tokens survive, which a parse into a tree would not grant.
-fn data_bytes(json: &str) -> Result<Vec<u8>, String> {
-    if json.starts_with('"') {
-        let text: String = serde_json::from_str(json).map_err(|error| json_error(&error))?;
-        return Ok(text.into_bytes());
-    }
-    Ok(json.as_bytes().to_vec())
 }
 
 /// The parser counts lines within its text, which here is always line 1: only the column helps.
@@ -205,20 +166,6 @@ mod tests {
         };
         let mut queue = read(std::io::Cursor::new(input.to_vec()), defaults);
         std::iter::from_fn(|| queue.blocking_recv()).collect()
-    }
-
-    fn data(json: &str) -> String {
-        String::from_utf8(data_bytes(json).unwrap()).unwrap()
-    }
-
-    #[test]
-    fn data_keeps_its_numbers_its_order_and_its_strings() {
-        assert_eq!(data(r#""a\nb""#), "a\nb");
-        assert_eq!(data("null"), "null");
-        assert_eq!(
-            data(r#"{ "z" : 123456789012345678901234567890 , "a" : [ 1.0 , "x \" y\\" , " " ] }"#),
-            r#"{ "z" : 123456789012345678901234567890 , "a" : [ 1.0 , "x \" y\\" , " " ] }"#
-        );
     }
 
     #[test]

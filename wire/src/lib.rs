@@ -11,6 +11,7 @@ pub mod channel;
 pub mod cursor;
 pub mod event;
 pub mod keys;
+pub mod line;
 pub mod log;
 pub mod look;
 pub mod ndjson;

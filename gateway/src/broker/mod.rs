@@ -6,6 +6,7 @@ pub mod clock;
 pub mod embedded;
 pub mod history;
 pub mod outside;
+mod rare;
 pub mod redis;
 pub mod reports;
 pub mod run;

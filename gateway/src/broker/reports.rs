@@ -4,13 +4,14 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 use sluice_wire::channel::Channel;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
+use super::rare::Rare;
 use super::redis::DataLink;
 use crate::hub::exchange::WorkerId;
 
@@ -22,8 +23,6 @@ const LASTING: u32 = 3;
 const COUNT_WAIT: Duration = Duration::from_secs(1);
 /// How long a leaving node tries to delete its report, which expires anyway.
 const LEAVE_WAIT: Duration = Duration::from_millis(500);
-/// How often a report that could not be written is warned about.
-const WARN_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Whom to report, and how often.
 #[derive(Clone, Debug)]
@@ -61,7 +60,7 @@ pub(super) struct Reporter {
     settings: ReportSettings,
     counters: Counters,
     data: Arc<DataLink>,
-    warned: Option<Instant>,
+    unwritten: Rare,
 }
 
 /// A node's report as it stands in Redis.
@@ -161,7 +160,7 @@ impl Reporter {
             settings,
             counters,
             data,
-            warned: None,
+            unwritten: Rare::default(),
         }
     }
 
@@ -173,10 +172,13 @@ impl Reporter {
             due.tick().await;
             self.counters.gather().await;
             if let Err(error) = self.write().await
-                && self.warned.is_none_or(|at| at.elapsed() >= WARN_INTERVAL)
+                && let Some(left_out) = self.unwritten.due()
             {
-                self.warned = Some(Instant::now());
-                tracing::warn!(error, "this node's report could not be written to Redis");
+                tracing::warn!(
+                    error,
+                    left_out,
+                    "this node's report could not be written to Redis"
+                );
             }
         }
     }

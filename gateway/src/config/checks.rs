@@ -1,5 +1,6 @@
 //! What must hold of each section, and between sections, before anything starts.
 
+mod node;
 mod requests;
 
 use std::time::Duration;
@@ -35,7 +36,7 @@ const fn days(count: u64) -> Duration {
 /// Checks the whole configuration.
 pub fn check(config: &Config) -> Findings {
     let mut findings = Findings::default();
-    requests::node(&config.node, &mut findings);
+    node::name(&config.node, &mut findings);
     http(&config.http, &mut findings);
     admin(&config.admin, &mut findings);
     broker(&config.broker, &config.redis, &mut findings);
@@ -45,7 +46,7 @@ pub fn check(config: &Config) -> Findings {
     stream(&config.stream, &mut findings);
     poll(&config.poll, &mut findings);
     limits(&config.limits, &mut findings);
-    requests::reports(&config.redis, &mut findings);
+    node::reports(&config.redis, &mut findings);
     requests::check(&config.limits, &mut findings);
     drain(&config.drain, &mut findings);
     health(&config.health, &mut findings);
@@ -337,12 +338,6 @@ fn limits(limits: &LimitsConfig, found: &mut Findings) {
         &limits.streams_per_connection,
         1,
         10_000,
-    );
-    found.within(
-        "limits.page_bytes",
-        &limits.page_bytes,
-        Size::kib(1),
-        Size::mib(64),
     );
     found.at_least(
         "limits.ring_bytes",

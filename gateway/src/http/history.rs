@@ -17,11 +17,6 @@ use super::problem::{Code, Problem};
 use super::routes::Public;
 use crate::broker::history::{LookError, Page, PageStart};
 
-/// Events of a page when the request names no `limit`.
-const LIMIT_DEFAULT: usize = 100;
-/// The largest `limit`, and the largest `last`.
-const LIMIT_MOST: usize = 1_000;
-
 /// Answers a page of the channel's history as JSON; to HEAD with the same head and no body.
 ///
 /// # Errors
@@ -30,12 +25,15 @@ pub async fn get(request: HttpRequest, public: web::Data<Public>) -> Result<Http
     let channel = params::channel("channel", request.match_info().query("channel"))?;
     allow(&request, &channel, &public)?;
     let given = Given::read(request.query_string(), request.headers());
-    let limit = given.limit()?;
+    let limit = given
+        .limit
+        .as_deref()
+        .map_or(Ok(params::LIMIT_DEFAULT), params::limit)?;
     let start = start(&given, &channel, &public).await?;
     let mut items = Items::new(&channel, public.limits.page_bytes);
     let page = public
         .broker
-        .page(&channel, start, limit, |event| items.take(event))
+        .page(&channel, start, limit as usize, |event| items.take(event))
         .await?;
     if let Some(reset) = &page.reset {
         public.resets_told.of(reset.reason).inc();
@@ -85,19 +83,6 @@ impl Given {
         }
         given
     }
-
-    fn limit(&self) -> Result<usize, Problem> {
-        let Some(text) = &self.limit else {
-            return Ok(LIMIT_DEFAULT);
-        };
-        let limit = text.parse().ok();
-        limit
-            .filter(|limit| (1..=LIMIT_MOST).contains(limit))
-            .ok_or_else(|| {
-                let detail = format!("`limit` is a number of events from 1 to {LIMIT_MOST}");
-                Problem::new(Code::BadParameter, detail).at("limit", text)
-            })
-    }
 }
 
 /// Of several starts the first counts, as for a stream.
@@ -119,7 +104,7 @@ async fn start(given: &Given, channel: &Channel, public: &Public) -> Result<Page
         let detail = "`last` is a number of events, such as 10";
         Problem::new(Code::BadParameter, detail).at("last", text)
     })?;
-    let most = u32::try_from(LIMIT_MOST).unwrap_or(u32::MAX);
+    let most = params::LIMIT_MOST;
     Ok(PageStart::Last(
         u32::try_from(count).unwrap_or(most).min(most),
     ))

@@ -195,6 +195,25 @@ pub fn channel(parameter: &str, name: &str) -> Result<Channel, Problem> {
     Ok(channel)
 }
 
+/// Events of a page, or of a poll's answer, when the request names no `limit`.
+pub const LIMIT_DEFAULT: u32 = 100;
+/// The largest `limit`.
+pub const LIMIT_MOST: u32 = 1_000;
+
+/// Understands `limit`, the most events of one answer.
+///
+/// # Errors
+/// 400, naming parameter and value.
+pub fn limit(text: &str) -> Result<u32, Problem> {
+    let limit = text.parse().ok();
+    limit
+        .filter(|limit| (1..=LIMIT_MOST).contains(limit))
+        .ok_or_else(|| {
+            let detail = format!("`limit` is a number of events from 1 to {LIMIT_MOST}");
+            Problem::new(Code::BadParameter, detail).at("limit", text)
+        })
+}
+
 fn last(number: &Number, limit: u32) -> Result<StartAt, Problem> {
     let count = match number {
         Number::Number(count) => *count,

@@ -17,6 +17,7 @@ use futures_util::stream;
 use tokio::io::Interest;
 
 use super::auth::AuthError;
+use super::params;
 use super::peer::Peer;
 use super::problem::{Code, Problem};
 use super::refusal::Refusal;
@@ -27,10 +28,6 @@ use crate::connection::shapes::{PollTerms, Shape};
 use crate::health::Phase;
 use crate::reasons::CloseReason;
 
-/// Events of one answer, when the request does not say.
-const EVENTS: u32 = 100;
-/// The most events that a request may ask for.
-const MOST_EVENTS: u32 = 1_000;
 /// Wait that a caller without any place is told before it asks again.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -149,13 +146,13 @@ fn no_place(reason: Option<CloseReason>, public: &Public) -> Problem {
 fn terms(query: &str, limits: &PollLimits) -> Result<PollTerms, Problem> {
     let mut terms = PollTerms {
         timeout: limits.timeout,
-        events: EVENTS,
+        events: params::LIMIT_DEFAULT,
         bytes: limits.page_bytes,
     };
     for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
         match name.as_ref() {
             "timeout" => terms.timeout = timeout(&value, limits.max_timeout)?,
-            "limit" => terms.events = limit(&value)?,
+            "limit" => terms.events = params::limit(&value)?,
             _ => {}
         }
     }
@@ -170,16 +167,6 @@ fn timeout(text: &str, most: Duration) -> Result<Duration, Problem> {
             format!("`timeout` is a duration with its unit, such as 25s, of at most {most}");
         Problem::new(Code::BadParameter, detail).at("timeout", text)
     })
-}
-
-fn limit(text: &str) -> Result<u32, Problem> {
-    let limit = text.parse().ok();
-    limit
-        .filter(|limit| (1..=MOST_EVENTS).contains(limit))
-        .ok_or_else(|| {
-            let detail = format!("`limit` is a number of events from 1 to {MOST_EVENTS}");
-            Problem::new(Code::BadParameter, detail).at("limit", text)
-        })
 }
 
 /// An answer on its way. It keeps the poll's place on the node until it is written, and a client that does not take

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::line::{LinkLine, RedisLine, timeout};
+use super::line::{RedisLine, timeout};
 use super::link::{GatewayAddress, RedisAddress, gateway_address, redis_address};
 use crate::failure::Failure;
 
@@ -56,32 +56,19 @@ pub struct DoctorLine {
     pub token: Option<String>,
 }
 
-impl DoctorLine {
-    /// The connection part, as the other commands have it.
-    pub fn into_link(self) -> LinkLine {
-        LinkLine {
-            redis: self.redis,
-            gateway: self.gateway,
-            token: self.token,
-        }
-    }
-}
-
 /// Both addresses are taken when both are given: the doctor looks at a deployment from both sides.
 pub fn resolve(line: DoctorLine) -> Result<Doctor, Failure> {
-    let (origin, quiet_for, json) = (line.origin.clone(), line.quiet_for, line.json);
-    let may_colour = line.no_color.as_deref().unwrap_or_default().is_empty();
-    let link = line.into_link();
     let given = |url: &Option<String>| url.clone().filter(|url| !url.is_empty());
-    let redis = given(&link.redis.redis).map(|url| redis_address(&url, &link.redis));
-    let gateway = given(&link.gateway).map(|url| gateway_address(&url, &link));
+    let redis = given(&line.redis.redis).map(|url| redis_address(&url, &line.redis));
+    let gateway =
+        given(&line.gateway).map(|url| gateway_address(&url, line.token, line.redis.timeout));
     if redis.is_none() && gateway.is_none() {
         return Err(Failure::usage(
             "neither Redis nor a gateway given",
             "pass --redis URL, --gateway URL or both, or set SLUICE_REDIS_URL or SLUICE_GATEWAY_URL",
         ));
     }
-    if origin.is_some() && gateway.is_none() {
+    if line.origin.is_some() && gateway.is_none() {
         return Err(Failure::usage(
             "--origin is about the gateway, and none is given",
             "pass --gateway URL too",
@@ -90,10 +77,10 @@ pub fn resolve(line: DoctorLine) -> Result<Doctor, Failure> {
     Ok(Doctor {
         redis: redis.transpose()?,
         gateway: gateway.transpose()?,
-        origin,
-        quiet_for,
-        json,
-        may_colour,
+        origin: line.origin,
+        quiet_for: line.quiet_for,
+        json: line.json,
+        may_colour: line.no_color.unwrap_or_default().is_empty(),
     })
 }
 

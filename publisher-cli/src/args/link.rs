@@ -100,7 +100,10 @@ pub fn link(line: &LinkLine, matches: &ArgMatches) -> Result<Link, Failure> {
     };
     match chosen {
         (Some(url), _) => Ok(Link::Redis(redis_address(&url, &line.redis)?)),
-        (None, Some(url)) => Ok(Link::Gateway(gateway_address(&url, line)?)),
+        (None, Some(url)) => {
+            let gateway = gateway_address(&url, line.token.clone(), line.redis.timeout)?;
+            Ok(Link::Gateway(gateway))
+        }
         (None, None) => Err(Failure::usage(
             "neither Redis nor a gateway given",
             "pass --redis URL or --gateway URL, or set SLUICE_REDIS_URL or SLUICE_GATEWAY_URL",
@@ -147,7 +150,11 @@ pub fn redis_address(url: &str, line: &RedisLine) -> Result<RedisAddress, Failur
     })
 }
 
-pub fn gateway_address(url: &str, line: &LinkLine) -> Result<GatewayAddress, Failure> {
+pub fn gateway_address(
+    url: &str,
+    token: Option<String>,
+    timeout: Duration,
+) -> Result<GatewayAddress, Failure> {
     const FORM: &str = "the gateway's public address, such as http://127.0.0.1:8080";
     let bad = |why: &str| Failure::usage(format!("not a gateway URL: {why}"), FORM);
     let base = reqwest::Url::parse(url).map_err(|error| bad(&error.to_string()))?;
@@ -158,11 +165,7 @@ pub fn gateway_address(url: &str, line: &LinkLine) -> Result<GatewayAddress, Fai
     if base.query().is_some() || base.fragment().is_some() {
         return Err(bad("it has a query or a fragment"));
     }
-    let token = line
-        .token
-        .clone()
-        .filter(|token| !token.is_empty())
-        .map(Secret);
+    let token = token.filter(|token| !token.is_empty()).map(Secret);
     if let Some(token) = &token
         && !token.expose().bytes().all(|byte| byte.is_ascii_graphic())
     {
@@ -174,6 +177,6 @@ pub fn gateway_address(url: &str, line: &LinkLine) -> Result<GatewayAddress, Fai
     Ok(GatewayAddress {
         base,
         token,
-        timeout: line.redis.timeout,
+        timeout,
     })
 }

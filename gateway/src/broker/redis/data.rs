@@ -13,9 +13,9 @@ use sluice_wire::publish::{self, Defaults, Publish, Refusal, parse_reply};
 use tokio::sync::watch;
 
 use super::RedisSettings;
-use super::rare::Rare;
 use super::reads::NewHeads;
 use crate::broker::clock::Clock;
+use crate::broker::rare::Rare;
 use crate::broker::{Publication, PublishError};
 
 /// The pool and the scripts.

@@ -5,7 +5,6 @@ mod batch;
 mod data;
 mod glance;
 mod parse;
-mod rare;
 mod reads;
 mod report;
 mod subscriber;

@@ -4,10 +4,8 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 use serde::Deserialize;
-use serde::de::IgnoredAny;
-use serde_json::value::RawValue;
 use sluice_wire::channel::Channel;
-use sluice_wire::position::Position;
+use sluice_wire::line::Line as Given;
 
 use crate::broker::Publication;
 use crate::http::params;
@@ -26,22 +24,6 @@ pub(super) struct Line {
     /// Named even when the line is refused, where it can be read.
     pub channel: Option<Channel>,
     pub event: Result<Publication, Problem>,
-}
-
-/// `id` and `cursor` are there so that what was read can be sent again as it is.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Given<'a> {
-    #[serde(borrow)]
-    channel: Option<Cow<'a, str>>,
-    r#type: Option<String>,
-    event_id: Option<String>,
-    #[serde(borrow)]
-    data: &'a RawValue,
-    #[serde(borrow)]
-    id: Option<&'a RawValue>,
-    #[serde(rename = "cursor")]
-    _cursor: Option<IgnoredAny>,
 }
 
 /// The lines of a body; none when there are more than `most`.
@@ -73,10 +55,11 @@ fn line(number: usize, body: &Bytes, text: &[u8]) -> Line {
         Ok(channel) => channel,
         Err(problem) => return refused(None, problem),
     };
-    if let Err(problem) = check_id(given.id) {
-        return refused(Some(channel), problem);
+    if !given.has_fit_id() {
+        let detail = "the event's id is called `event_id`; `id` is the position that it gets";
+        return refused(Some(channel), Problem::new(Code::BadBody, detail));
     }
-    let data = match data(body, given.data) {
+    let data = match data(body, &given) {
         Ok(data) => data,
         Err(problem) => return refused(Some(channel), problem),
     };
@@ -154,25 +137,12 @@ fn channel(name: Option<&str>) -> Result<Channel, Problem> {
     params::channel("channel", name.ok_or_else(missing)?)
 }
 
-fn check_id(id: Option<&RawValue>) -> Result<(), Problem> {
-    let is_position = |id: &RawValue| {
-        serde_json::from_str::<String>(id.get()).is_ok_and(|id| id.parse::<Position>().is_ok())
-    };
-    if id.is_none_or(is_position) {
-        return Ok(());
-    }
-    let detail = "the event's id is called `event_id`; `id` is the position that it gets";
-    Err(Problem::new(Code::BadBody, detail))
-}
-
-/// A string is published as its text, anything else as it is written.
-fn data(body: &Bytes, data: &RawValue) -> Result<Bytes, Problem> {
-    let text = data.get();
-    if text.starts_with('"') {
-        let text: String = serde_json::from_str(text).map_err(|error| not_an_event(&error))?;
-        return Ok(text.into());
-    }
-    Ok(body.slice_ref(text.as_bytes()))
+/// Shares the body's bytes where they are published as they are written.
+fn data(body: &Bytes, given: &Given<'_>) -> Result<Bytes, Problem> {
+    Ok(match given.data().map_err(|error| not_an_event(&error))? {
+        Cow::Owned(text) => text.into(),
+        Cow::Borrowed(text) => body.slice_ref(text.as_bytes()),
+    })
 }
 
 #[cfg(test)]
