@@ -1,6 +1,7 @@
 //! What must hold of each section, and between sections, before anything starts.
 
 mod node;
+mod redis_tls;
 mod requests;
 
 use std::time::Duration;
@@ -120,6 +121,7 @@ fn redis(redis: &RedisConfig, found: &mut Findings) {
     if redis.sentinel_master.is_some() && redis.mode != RedisMode::Sentinel {
         found.refuse("redis.sentinel_master", "is only for redis.mode sentinel");
     }
+    redis_tls::check(redis, found);
     let prefix = redis.prefix.as_bytes();
     let visible = prefix
         .iter()

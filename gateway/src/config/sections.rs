@@ -85,6 +85,12 @@ pub struct RedisConfig {
     /// Present whenever the broker is Redis.
     #[serde(with = "optional")]
     pub url: Option<RedisUrl>,
+    #[serde(with = "optional")]
+    pub ca_file: Option<String>,
+    #[serde(with = "optional")]
+    pub client_certificate_file: Option<String>,
+    #[serde(with = "optional")]
+    pub client_key_file: Option<String>,
     #[serde(with = "text")]
     pub mode: RedisMode,
     #[serde(with = "optional")]

@@ -9,5 +9,6 @@ mod foreign;
 mod library;
 mod orders;
 mod reports;
+mod tls;
 mod waiting;
 mod warnings;
