@@ -3,6 +3,7 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
+mod acl;
 mod connection;
 mod delivery;
 mod foreign;
