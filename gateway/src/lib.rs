@@ -8,16 +8,20 @@
 //!
 //! `broker` runs the node core on a thread of its own and alone speaks to
 //! Redis; `hub` is that core, without I/O; `connection` holds the streams of a
-//! worker thread, without I/O too; `http` alone knows actix-web.
+//! worker thread, without I/O too; `http` alone knows actix-web; `auth` says who a
+//! caller is, and `orders` is what nodes tell each other.
 
+pub mod auth;
 pub mod broker;
 pub mod config;
 pub mod connection;
 pub mod health;
+pub mod holder;
 pub mod http;
 pub mod hub;
 pub mod lifecycle;
 pub mod metrics;
+pub mod orders;
 pub mod reasons;
 pub mod server;
 

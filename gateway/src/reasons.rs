@@ -77,6 +77,8 @@ labels! {
         TokenExpired = "token_expired",
         /// The token, subject or session was revoked.
         Revoked = "revoked",
+        /// An operator ended it; the client may come back.
+        Disconnected = "disconnected",
     }
 }
 
@@ -92,7 +94,8 @@ impl CloseReason {
             | CloseReason::Overload
             | CloseReason::Limit
             | CloseReason::TokenExpired
-            | CloseReason::Revoked => true,
+            | CloseReason::Revoked
+            | CloseReason::Disconnected => true,
         }
     }
 }

@@ -97,7 +97,12 @@ impl Keys {
         self.control(&format!("report:{}", utf8_percent_encode(node, ESCAPED)))
     }
 
-    /// A control key or topic: revocations, disconnects, tickets, leases, node reports.
+    /// The topic of orders from any node to all nodes.
+    pub fn orders_topic(&self) -> String {
+        format!("{}{{_ctl}}", self.prefix)
+    }
+
+    /// A control key: revocations, disconnects, tickets, leases, node reports.
     pub fn control(&self, name: &str) -> String {
         format!("{}{{_ctl}}:{name}", self.prefix)
     }
@@ -165,6 +170,7 @@ mod tests {
         );
         assert_eq!(keys.topic(&channel), "sluice:{orders}");
         assert_eq!(keys.control("revoke"), "sluice:{_ctl}:revoke");
+        assert_eq!(keys.orders_topic(), "sluice:{_ctl}");
         assert_eq!(keys.reports(), "sluice:{_ctl}:reports");
         assert_eq!(
             keys.report("gateway-1:4711"),

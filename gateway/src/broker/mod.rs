@@ -3,6 +3,7 @@
 
 pub mod batch;
 pub mod clock;
+pub mod control;
 pub mod embedded;
 pub mod history;
 pub mod outside;
@@ -11,6 +12,7 @@ pub mod redis;
 pub mod reports;
 pub mod run;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,10 +20,11 @@ use sluice_wire::channel::Channel;
 use sluice_wire::event::Message;
 use sluice_wire::position::Position;
 use sluice_wire::publish::{Defaults, Publish, Refusal};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use crate::hub::exchange::{ToNode, ToWorker, WorkerId};
 use crate::hub::node::NodeLimits;
+use crate::orders::Order;
 use clock::Clock;
 use history::{Glance, LookError, LookReply};
 
@@ -53,6 +56,7 @@ pub struct Broker {
     commands: mpsc::Sender<Command>,
     connected: watch::Receiver<bool>,
     clock: Clock,
+    orders: broadcast::Sender<Arc<Order>>,
     /// Events that one look at a history may bring.
     look_events: usize,
 }
@@ -65,6 +69,8 @@ enum Command {
     PublishAll(Vec<Publication>, oneshot::Sender<Vec<batch::Outcome>>),
     Look(Glance, LookReply),
     Time(oneshot::Sender<Result<u64, LookError>>),
+    /// An order, as text, for all nodes.
+    Tell(String, oneshot::Sender<Result<(), control::TellError>>),
 }
 
 /// An event that somebody wants published.

@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::batch::Outcome;
 use super::clock::Clock;
+use super::control::TellError;
 use super::embedded::Embedded;
 use super::history::{Glance, LookError, LookReply};
 use super::redis::Redis;
@@ -195,6 +196,34 @@ impl Outside {
                     reply.send(link.time().await).ok();
                     Done::Looked
                 }));
+            }
+        }
+    }
+
+    /// Sends an order to all nodes; gives it back where there are no others.
+    pub(super) fn tell(
+        &mut self,
+        order: String,
+        reply: oneshot::Sender<Result<(), TellError>>,
+    ) -> Option<String> {
+        match &self.backend {
+            Backend::Embedded(_) => {
+                reply.send(Ok(())).ok();
+                Some(order)
+            }
+            Backend::Redis(_) if self.looking >= LOOKS_IN_FLIGHT => {
+                let busy = TellError("too much is waiting for Redis".to_owned());
+                reply.send(Err(busy)).ok();
+                None
+            }
+            Backend::Redis(redis) => {
+                let link = redis.data();
+                self.looking += 1;
+                self.pending.push(Box::pin(async move {
+                    reply.send(link.tell(&order).await).ok();
+                    Done::Looked
+                }));
+                None
             }
         }
     }

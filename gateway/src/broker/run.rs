@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::clock::Clock;
+use super::control::Orders;
 use super::embedded::Embedded;
 use super::outside::{Backend, Done, Outside};
 use super::redis::{Outlets, Redis};
@@ -67,8 +68,14 @@ pub fn start(
         .unzip();
     let (stop, stopped) = watch::channel(false);
     let (ready, started) = std::sync::mpsc::sync_channel(1);
+    let topic = match &settings.backend {
+        BackendSettings::Embedded(_) => None,
+        BackendSettings::Redis(redis) => Some(redis.keys.orders_topic()),
+    };
+    let orders = Orders::new(topic);
     let broker = Broker {
         commands,
+        orders: orders.sender(),
         connected: is_connected,
         clock: clock.clone(),
         look_events: super::history::look_events(settings.events.event_bytes),
@@ -81,7 +88,13 @@ pub fn start(
         .name("sluice-broker".into())
         .spawn(move || {
             let _guard = runtime.enter();
-            match Loop::new(&settings, (queues, asked), metrics, connected, clock) {
+            match Loop::new(
+                &settings,
+                (queues, asked, orders),
+                metrics,
+                connected,
+                clock,
+            ) {
                 Ok((turn, subscriber)) => {
                     drop(ready.send(Ok(())));
                     let reporter = turn.reporter(&settings, counters);
@@ -121,6 +134,7 @@ struct Loop {
     outside: Outside,
     commands: mpsc::Receiver<Command>,
     pushes: mpsc::Receiver<Push>,
+    orders: Orders,
     event_bytes: usize,
     /// Kept so that the embedded broker stays connected for as long as it runs.
     _connected: Option<watch::Sender<bool>>,
@@ -129,13 +143,14 @@ struct Loop {
 type Queues = (
     Vec<mpsc::Sender<crate::hub::exchange::ToWorker>>,
     mpsc::Receiver<Command>,
+    Orders,
 );
 type LoopMetrics = (crate::metrics::HubMetrics, crate::metrics::BrokerMetrics);
 
 impl Loop {
     fn new(
         settings: &BrokerSettings,
-        (workers, commands): Queues,
+        (workers, commands, orders): Queues,
         metrics: LoopMetrics,
         connected: watch::Sender<bool>,
         clock: Clock,
@@ -164,6 +179,7 @@ impl Loop {
             outside: Outside::new(backend, workers, metrics, clock),
             commands,
             pushes,
+            orders,
             event_bytes: settings.events.event_bytes,
             _connected: connected,
         };
@@ -248,6 +264,11 @@ impl Loop {
             Command::PublishAll(piece, reply) => self.outside.publish_all(piece, reply),
             Command::Look(glance, reply) => self.outside.look(glance, reply),
             Command::Time(reply) => self.outside.time(reply),
+            Command::Tell(order, reply) => {
+                if let Some(order) = self.outside.tell(order, reply) {
+                    self.orders.hear(order.as_bytes());
+                }
+            }
         }
     }
 
@@ -259,6 +280,9 @@ impl Loop {
             Push::Disconnected => self.node.disconnected(),
             Push::Ready(channel, message) => {
                 self.node.message(&channel, message, &mut self.outside, now);
+            }
+            Push::Raw { topic, payload } if self.orders.is_topic(&topic) => {
+                self.orders.hear(&payload);
             }
             Push::Raw { topic, payload } => {
                 let Some(channel) = self.outside.channel_of(&topic) else {

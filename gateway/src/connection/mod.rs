@@ -3,18 +3,22 @@
 
 pub mod blocks;
 pub mod chunk;
+pub mod id;
 pub mod seat;
 pub mod shapes;
 pub mod stream;
 pub mod worker;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use sluice_wire::channel::Channel;
 use sluice_wire::cursor::Cursor;
 
+use crate::holder::Holder;
 use crate::hub::ring::RingLimits;
 use crate::reasons::CloseReason;
+pub use id::ConnectionId;
 use shapes::Shape;
 
 /// The way out of a connection: plain bodies, and whatever else carries bytes.
@@ -54,6 +58,9 @@ impl StartAt {
 /// What a reader asked for, checked and allowed.
 #[derive(Clone, Debug)]
 pub struct Opening {
+    pub id: ConnectionId,
+    /// Whose token it is.
+    pub holder: Arc<Holder>,
     pub channels: Vec<Channel>,
     pub start: StartAt,
     /// The cursor as it came, if it can be given back.

@@ -4,6 +4,7 @@
 mod answer;
 mod steps;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -15,7 +16,8 @@ use super::blocks::{self, Status};
 use super::seat::Seat;
 use super::shapes::{Shape, Sheet};
 use super::worker::LocalChannel;
-use super::{Opening, StreamLimits, Transport};
+use super::{ConnectionId, Opening, StreamLimits, Transport};
+use crate::holder::Holder;
 use crate::hub::exchange::Start;
 use crate::hub::sabotage::{Mutant, sabotaged};
 use crate::reasons::{CloseReason, ReplayOutcome, ResetReason};
@@ -25,6 +27,8 @@ use crate::reasons::{CloseReason, ReplayOutcome, ResetReason};
 pub struct Stream<T> {
     pub(super) transport: T,
     pub(super) seats: SmallVec<[Seat; 1]>,
+    pub(super) id: ConnectionId,
+    pub(super) holder: Arc<Holder>,
     pub(super) close: Option<CloseReason>,
     /// When it ends by itself, and why.
     pub(super) end_at: (Duration, CloseReason),
@@ -98,6 +102,8 @@ impl<T: Transport> Stream<T> {
         Stream {
             transport,
             seats: SmallVec::new(),
+            id: opening.id,
+            holder: Arc::clone(&opening.holder),
             close: None,
             end_at,
             opened_at: now,

@@ -1,5 +1,6 @@
 //! All streams of one worker thread and the rings they read from.
 
+mod obey;
 mod seating;
 
 use std::collections::{HashMap, VecDeque};
@@ -14,7 +15,8 @@ use super::blocks::Status;
 use super::seat::{Seat, State};
 use super::shapes::Shape;
 use super::stream::{Around, Pull, Stream, Tally};
-use super::{Ended, Opening, StreamLimits, Transport};
+use super::{ConnectionId, Ended, Opening, StreamLimits, Transport};
+use crate::holder::Holder;
 use crate::hub::exchange::{Entry, ToNode, ToWorker};
 use crate::hub::ring::Ring;
 use crate::hub::sabotage::{Mutant, sabotaged};
@@ -33,6 +35,25 @@ pub struct LocalChannel {
     pub ring: Option<Ring>,
     /// Connection and seat of everyone here.
     members: Vec<(usize, usize)>,
+}
+
+/// A stream, as an order of somebody else looks at it.
+pub struct Bystander<'a> {
+    pub id: ConnectionId,
+    pub holder: &'a Holder,
+    seats: &'a [Seat],
+    channels: &'a Slab<LocalChannel>,
+}
+
+impl Bystander<'_> {
+    /// Whether it reads the channel.
+    #[must_use]
+    pub fn reads(&self, channel: &str) -> bool {
+        self.seats.iter().any(|seat| {
+            let local = self.channels.get(seat.channel);
+            local.is_some_and(|local| local.name.as_str() == channel)
+        })
+    }
 }
 
 /// Streams, rings and what is owed to the node. `T` is the way to the socket.
@@ -182,6 +203,30 @@ impl<T: Transport> Worker<T> {
         for key in keys {
             self.end_within(key, from, window);
         }
+    }
+
+    /// Ends every stream that fits, after what is already due has been written.
+    pub fn end_where(
+        &mut self,
+        reason: CloseReason,
+        now: Duration,
+        fits: impl Fn(&Bystander<'_>) -> bool,
+    ) -> usize {
+        let channels = &self.channels;
+        let mut ended = 0;
+        for (_, stream) in &mut self.streams {
+            let bystander = Bystander {
+                id: stream.id,
+                holder: &stream.holder,
+                seats: &stream.seats,
+                channels,
+            };
+            if fits(&bystander) {
+                stream.close(reason, now);
+                ended += 1;
+            }
+        }
+        ended
     }
 
     /// Cuts the connection of every stream, as a failing network would, and gives their number.

@@ -17,10 +17,11 @@ use sluice_wire::position::Position;
 use tokio::sync::SemaphorePermit;
 
 use self::line::Line;
-use super::auth::{Action, Grant};
+use super::credentials::recognise;
 use super::problem::{Code, Problem};
 use super::routes::Public;
 use super::{body, publish};
+use crate::auth::{Action, Grant};
 use crate::broker::{Publication, PublishError};
 use crate::reasons::PublishOutcome;
 
@@ -104,11 +105,8 @@ async fn accept<'a>(
     public: &'a Public,
 ) -> Result<Accepted<'a>, (PublishOutcome, Problem)> {
     let refused = |problem: Problem| (PublishOutcome::Refused, problem);
-    let grant = public.authenticator.authenticate(request.headers());
-    let grant = grant.map_err(|error| {
-        public.http.auth_failures.of(error.code()).inc();
-        (PublishOutcome::Forbidden, error.into())
-    })?;
+    let grant = recognise(request, public).await;
+    let grant = grant.map_err(|error| (PublishOutcome::Forbidden, error.into()))?;
     check_media_type(request.headers()).map_err(refused)?;
     body::check_encoding(request.headers()).map_err(refused)?;
     let traceparent = publish::text(request.headers(), "traceparent").map_err(refused)?;

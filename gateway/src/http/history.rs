@@ -11,10 +11,11 @@ use sluice_wire::cursor::Cursor;
 use sluice_wire::event::Event;
 use sluice_wire::sse::{EventView, envelope_json};
 
-use super::auth::{Action, AuthError};
+use super::credentials::recognise;
 use super::params;
 use super::problem::{Code, Problem};
 use super::routes::Public;
+use crate::auth::{Action, AuthError};
 use crate::broker::history::{LookError, Page, PageStart};
 
 /// Answers a page of the channel's history as JSON; to HEAD with the same head and no body.
@@ -23,7 +24,7 @@ use crate::broker::history::{LookError, Page, PageStart};
 /// A [`Problem`]: 400, 401, 403; 500 when the channel's keys are broken; 503 when the broker is away.
 pub async fn get(request: HttpRequest, public: web::Data<Public>) -> Result<HttpResponse, Problem> {
     let channel = params::channel("channel", request.match_info().query("channel"))?;
-    allow(&request, &channel, &public)?;
+    allow(&request, &channel, &public).await?;
     let given = Given::read(request.query_string(), request.headers());
     let limit = given
         .limit
@@ -44,14 +45,13 @@ pub async fn get(request: HttpRequest, public: web::Data<Public>) -> Result<Http
         .body(items.body(&page)))
 }
 
-fn allow(request: &HttpRequest, channel: &Channel, public: &Public) -> Result<(), Problem> {
-    let refused = |error: AuthError| {
+async fn allow(request: &HttpRequest, channel: &Channel, public: &Public) -> Result<(), Problem> {
+    let grant = recognise(request, public).await?;
+    let allowed = grant.check(Action::Subscribe, channel);
+    allowed.map_err(|error: AuthError| {
         public.http.auth_failures.of(error.code()).inc();
         Problem::from(error)
-    };
-    let grant = public.authenticator.authenticate(request.headers());
-    let grant = grant.map_err(refused)?;
-    grant.check(Action::Subscribe, channel).map_err(refused)
+    })
 }
 
 /// The parameters as given; an empty one is not given.

@@ -1,16 +1,15 @@
 //! The HTTP surface. Only this module knows actix-web.
 
 pub mod accept;
-pub mod auth;
 pub mod batch;
 pub mod body;
 pub mod cors;
+pub mod credentials;
 pub mod dev;
 pub mod framing;
 pub mod history;
 pub mod page;
 pub mod params;
-pub mod patterns;
 pub mod peer;
 pub mod poll;
 pub mod probes;

@@ -16,7 +16,6 @@ use bytes::Bytes;
 use futures_util::stream;
 use tokio::io::Interest;
 
-use super::auth::AuthError;
 use super::params;
 use super::peer::Peer;
 use super::problem::{Code, Problem};
@@ -24,6 +23,7 @@ use super::refusal::Refusal;
 use super::routes::Public;
 use super::streams::{BusyClient, LocalStreams, StreamBody};
 use super::subscribe::{authorize, count_bad, from_query, opening};
+use crate::auth::AuthError;
 use crate::connection::shapes::{PollTerms, Shape};
 use crate::health::Phase;
 use crate::reasons::CloseReason;
@@ -53,7 +53,9 @@ pub async fn get(
 ) -> Result<HttpResponse, Problem> {
     let wanted = count_bad(from_query(&request, &public), &public)?;
     let terms = count_bad(terms(request.query_string(), &public.limits.poll), &public)?;
-    let grant = authorize(&request, &wanted, &public)?;
+    // Before anything is waited for: until then the socket is certainly this connection's.
+    let peer = Peer::of(&request, public.limits.streams_per_connection);
+    let grant = authorize(&request, &wanted, &public).await?;
     let refuse = |refusal: Refusal| {
         refusal.count(&public);
         refusal.problem(&public)
@@ -61,7 +63,6 @@ pub async fn get(
     if public.health.phase() == Phase::Draining {
         return Err(refuse(Refusal::Drain));
     }
-    let peer = Peer::of(&request, public.limits.streams_per_connection);
     let peer = peer.ok_or_else(|| refuse(Refusal::Limit))?;
     let watch = peer.watch();
     let opening = opening(&wanted, Shape::Poll(terms), &grant, &public);
@@ -108,7 +109,7 @@ pub async fn head(
 ) -> Result<HttpResponse, Problem> {
     let wanted = count_bad(from_query(&request, &public), &public)?;
     count_bad(terms(request.query_string(), &public.limits.poll), &public)?;
-    authorize(&request, &wanted, &public)?;
+    authorize(&request, &wanted, &public).await?;
     Ok(head_of_answer().streaming(stream::empty::<Result<Bytes, Infallible>>()))
 }
 
@@ -133,7 +134,8 @@ fn no_place(reason: Option<CloseReason>, public: &Public) -> Problem {
             | CloseReason::MaxAge
             | CloseReason::Overload
             | CloseReason::Limit
-            | CloseReason::Revoked,
+            | CloseReason::Revoked
+            | CloseReason::Disconnected,
         )
         | None => {
             let detail = "the broker has not told where these channels stand; ask again";

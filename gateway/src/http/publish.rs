@@ -5,10 +5,11 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::json;
 use sluice_wire::event::is_traceparent;
 
-use super::auth::{Action, AuthError};
+use super::credentials::recognise;
 use super::problem::{Code, Problem};
 use super::routes::Public;
 use super::{body, params};
+use crate::auth::{Action, AuthError};
 use crate::broker::{Publication, PublishError};
 use crate::reasons::PublishOutcome;
 
@@ -38,18 +39,15 @@ async fn publish(
     public: &Public,
 ) -> Result<HttpResponse, (PublishOutcome, Problem)> {
     let refused = |problem: Problem| (PublishOutcome::Refused, problem);
-    let forbidden = |error: AuthError| {
-        public.http.auth_failures.of(error.code()).inc();
-        (PublishOutcome::Forbidden, Problem::from(error))
-    };
+    let forbidden = |error: AuthError| (PublishOutcome::Forbidden, Problem::from(error));
     let name = request.match_info().query("channel");
     let channel = params::channel("channel", name).map_err(refused)?;
     let headers = request.headers();
-    let grant = public
-        .authenticator
-        .authenticate(headers)
-        .map_err(forbidden)?;
-    grant.check(Action::Publish, &channel).map_err(forbidden)?;
+    let grant = recognise(request, public).await.map_err(forbidden)?;
+    grant.check(Action::Publish, &channel).map_err(|error| {
+        public.http.auth_failures.of(error.code()).inc();
+        forbidden(error)
+    })?;
     body::check_encoding(headers).map_err(refused)?;
     let event_type = text(headers, "Sluice-Event").map_err(refused)?;
     let event_id = text(headers, "Idempotency-Key").map_err(refused)?;

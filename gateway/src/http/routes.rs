@@ -5,10 +5,10 @@ use std::time::Duration;
 use actix_web::web;
 use tokio::sync::Semaphore;
 
-use super::auth::Authenticator;
 use super::params::SubscribeLimits;
 use super::poll::PollLimits;
 use super::{batch, dev, history, page, poll, problem, publish, subscribe};
+use crate::auth::Authenticator;
 use crate::broker::Broker;
 use crate::health::Health;
 use crate::metrics::{ConnectionMetrics, Counters, HttpMetrics};

@@ -137,6 +137,7 @@ impl LocalStreams {
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let clock = self.0.broker.clock().clone();
+        let mut orders = self.0.broker.orders();
         loop {
             tokio::select! {
                 count = queue.recv_many(&mut messages, BATCH) => {
@@ -152,6 +153,9 @@ impl LocalStreams {
                     if let Some(Drain { lead, window }) = ending {
                         self.0.worker.borrow_mut().drain(clock.now() + lead, window);
                     }
+                }
+                Ok(order) = orders.recv() => {
+                    self.0.worker.borrow_mut().obey(&order, clock.now());
                 }
                 Ok(order) = cuts.recv() => {
                     let cut = self.0.worker.borrow_mut().cut();

@@ -2,6 +2,7 @@
 //! or to a refusal that a browser's `EventSource` survives where it will pass.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use actix_web::http::Version;
@@ -11,16 +12,17 @@ use bytes::{Bytes, BytesMut};
 use futures_util::stream;
 
 use super::accept::{self, MediaType};
-use super::auth::{Action, AuthError, Grant};
 use super::body;
+use super::credentials::recognise;
 use super::params::SubscribeRequest;
 use super::peer::Peer;
 use super::problem::{Code, Problem};
 use super::refusal::Refusal;
 use super::routes::Public;
 use super::streams::LocalStreams;
+use crate::auth::{Action, AuthError, Grant};
 use crate::connection::shapes::{Shape, sse};
-use crate::connection::{Opening, blocks};
+use crate::connection::{ConnectionId, Opening, blocks};
 use crate::health::Phase;
 use crate::reasons::RejectReason;
 
@@ -35,7 +37,7 @@ pub async fn get(
 ) -> Result<HttpResponse, Problem> {
     let wanted = from_query(&request, &public);
     let peer = Peer::of(&request, public.limits.streams_per_connection);
-    subscribe(&request, wanted, peer, &public, &streams)
+    subscribe(&request, wanted, peer, &public, &streams).await
 }
 
 /// `HEAD /v1/events`: what [`get`] would answer, without its body and without a stream (RFC 9110, 9.3.2).
@@ -48,7 +50,7 @@ pub async fn head(
 ) -> Result<HttpResponse, Problem> {
     let wanted = count_bad(from_query(&request, &public), &public)?;
     let media_type = count_bad(media_type(request.headers()), &public)?;
-    authorize(&request, &wanted, &public)?;
+    authorize(&request, &wanted, &public).await?;
     // As long as the answer to GET: of unknown length.
     Ok(stream_head(media_type).streaming(stream::empty::<Result<Bytes, Infallible>>()))
 }
@@ -82,10 +84,10 @@ pub async fn post(
     let body = body::read(payload, limits.body_bytes, limits.body_wait).await?;
     let wanted =
         SubscribeRequest::from_body(&body, request.headers(), limits.subscribe, now(&public));
-    subscribe(&request, wanted, peer, &public, &streams)
+    subscribe(&request, wanted, peer, &public, &streams).await
 }
 
-fn subscribe(
+async fn subscribe(
     request: &HttpRequest,
     wanted: Result<SubscribeRequest, Problem>,
     peer: Option<Peer>,
@@ -94,7 +96,7 @@ fn subscribe(
 ) -> Result<HttpResponse, Problem> {
     let wanted = count_bad(wanted, public)?;
     let media_type = count_bad(media_type(request.headers()), public)?;
-    let grant = authorize(request, &wanted, public)?;
+    let grant = authorize(request, &wanted, public).await?;
     if public.health.phase() == Phase::Draining {
         return refuse(Refusal::Drain, request, &wanted, public);
     }
@@ -133,17 +135,14 @@ fn media_type(headers: &HeaderMap) -> Result<MediaType, Problem> {
 ///
 /// # Errors
 /// 400, 401 or 403.
-pub(super) fn authorize(
+pub(super) async fn authorize(
     request: &HttpRequest,
     wanted: &SubscribeRequest,
     public: &Public,
 ) -> Result<Grant, Problem> {
     let rejected = &public.connections.rejected;
-    let grant = public.authenticator.authenticate(request.headers());
-    let grant = grant.inspect_err(|error| {
-        public.http.auth_failures.of(error.code()).inc();
-        rejected.of(RejectReason::Unauthorized).inc();
-    })?;
+    let grant = recognise(request, public).await;
+    let grant = grant.inspect_err(|_| rejected.of(RejectReason::Unauthorized).inc())?;
     allow(&grant, wanted).inspect_err(|error| {
         public.http.auth_failures.of(error.code()).inc();
         rejected.of(RejectReason::Forbidden).inc();
@@ -174,6 +173,8 @@ pub(super) fn opening(
             .unwrap_or(Duration::ZERO)
     });
     Opening {
+        id: ConnectionId::from_bytes(rand::random()),
+        holder: Arc::clone(&grant.holder),
         channels: wanted.channels.clone(),
         start: wanted.start.clone(),
         incoming: wanted.incoming.clone(),

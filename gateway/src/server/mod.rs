@@ -14,11 +14,11 @@ use prometheus::Registry;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, sleep};
 
+use crate::auth::Authenticator;
 use crate::broker::run::{BrokerThread, StartError};
 use crate::broker::{Broker, WorkerPort};
 use crate::config::{BrokerMode, Config};
 use crate::health::Health;
-use crate::http::auth::Authenticator;
 use crate::http::cors::{self, Cors};
 use crate::http::dev::Cuts;
 use crate::http::framing;

@@ -3,6 +3,7 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use rand::Rng;
 use sluice_wire::channel::Channel;
@@ -16,7 +17,7 @@ use super::node::{Socket, clock};
 use super::world::{Due, MS, Simulation};
 use crate::connection::shapes::Shape;
 use crate::connection::stream::Pull;
-use crate::connection::{Opening, StartAt};
+use crate::connection::{ConnectionId, Opening, StartAt};
 use crate::hub::frame::Format;
 
 impl Simulation {
@@ -59,6 +60,8 @@ impl Simulation {
             ready: thread.ready.clone(),
         };
         let opening = Opening {
+            id: ConnectionId::default(),
+            holder: Arc::default(),
             channels,
             start,
             incoming: cursor,

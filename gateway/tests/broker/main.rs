@@ -7,6 +7,7 @@ mod connection;
 mod delivery;
 mod foreign;
 mod library;
+mod orders;
 mod reports;
 mod waiting;
 mod warnings;

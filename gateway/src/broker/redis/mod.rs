@@ -2,6 +2,7 @@
 //! connection under a supervisor of our own.
 
 mod batch;
+mod control;
 mod data;
 mod glance;
 mod parse;

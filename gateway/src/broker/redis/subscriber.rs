@@ -73,6 +73,7 @@ pub(in crate::broker) struct Subscriber {
     wishes: Arc<Wishes>,
     outlets: Outlets,
     probe_topic: String,
+    orders_topic: String,
     links: HashMap<Shard, Link>,
     /// A push of an older generation is not believed.
     generation: Arc<AtomicU64>,
@@ -106,6 +107,7 @@ impl Subscriber {
         })?;
         Ok(Subscriber {
             probe_topic: settings.keys.topic(&probe),
+            orders_topic: settings.keys.orders_topic(),
             settings,
             data,
             wishes,
@@ -167,6 +169,7 @@ impl Subscriber {
                 .get_multiplexed_async_connection_with_config(&config)
                 .await?;
             connection.subscribe(&self.probe_topic).await?;
+            connection.subscribe(&self.orders_topic).await?;
             self.links.insert(shard, Link { connection, pulse });
         }
         self.failures = 0;
@@ -198,13 +201,13 @@ impl Subscriber {
         let wishes = Arc::clone(&self.wishes);
         let pulse = Arc::clone(pulse);
         let pushes = self.outlets.pushes.clone();
-        let probe = self.probe_topic.clone();
+        let own = [self.probe_topic.clone(), self.orders_topic.clone()];
         move |info| {
             if current.load(Ordering::Relaxed) != generation {
                 return Err(redis::aio::SendError);
             }
             pulse.hear();
-            let push = hear(info, &pulse, &wishes, &probe);
+            let push = hear(info, &pulse, &wishes, &own);
             if let Some(push) = push
                 && let Err(refused) = pushes.try_send(push)
             {
@@ -385,7 +388,7 @@ impl Pulse {
 }
 
 /// What a push means for the node.
-fn hear(info: PushInfo, pulse: &Pulse, wishes: &Wishes, probe: &str) -> Option<Push> {
+fn hear(info: PushInfo, pulse: &Pulse, wishes: &Wishes, own: &[String; 2]) -> Option<Push> {
     #[expect(
         clippy::wildcard_enum_match_arm,
         reason = "nothing else is asked for here"
@@ -396,10 +399,10 @@ fn hear(info: PushInfo, pulse: &Pulse, wishes: &Wishes, probe: &str) -> Option<P
             wishes.changed.notify_one();
             None
         }
-        PushKind::Message | PushKind::SMessage => message(info.data, probe),
+        PushKind::Message | PushKind::SMessage => message(info.data, &own[0]),
         PushKind::Subscribe | PushKind::SSubscribe => {
-            // The supervisor keeps the probe's topic by itself.
-            wishes.confirm(topic(info.data).filter(|topic| topic != probe)?)
+            // The supervisor keeps its own topics by itself.
+            wishes.confirm(topic(info.data).filter(|topic| !own.contains(topic))?)
         }
         PushKind::Unsubscribe | PushKind::SUnsubscribe => wishes.unconfirm(&topic(info.data)?),
         _ => None,

@@ -3,6 +3,7 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use sluice_wire::cursor::Cursor;
@@ -66,6 +67,8 @@ fn polled(channels: &[&str], cursor: Option<u64>) -> Opening {
         bytes: 1_024,
     });
     Opening {
+        id: ConnectionId::default(),
+        holder: Arc::default(),
         channels: channels.iter().map(|channel| name(channel)).collect(),
         start: cursor.map_or(StartAt::Live, |n| StartAt::Cursor(Cursor::Bare(place(n)))),
         incoming: cursor.map(|n| place(n).to_string()),

@@ -11,6 +11,7 @@ export const CLOSE_REASONS = {
   limit: "no more streams are taken here",
   token_expired: "the token has expired",
   revoked: "the right to read was taken back",
+  disconnected: "an operator ended the stream",
   unavailable: "no node of the gateway can be reached",
 };
 

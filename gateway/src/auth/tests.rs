@@ -1,8 +1,9 @@
 //! Forged, stale and honest tokens; patterns that must not widen.
 
-use actix_web::ResponseError as _;
-use actix_web::http::header::HeaderValue;
-use jsonwebtoken::{EncodingKey, encode};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use futures_util::FutureExt as _;
+use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use rstest::rstest;
 use serde_json::{Value, json};
 
@@ -64,19 +65,9 @@ fn token(claims: &Value) -> String {
     sign(Algorithm::HS256, SECRET, claims)
 }
 
-fn headers(values: &[&str]) -> HeaderMap {
-    let mut headers = HeaderMap::new();
-    for value in values {
-        headers.append(
-            AUTHORIZATION,
-            HeaderValue::from_str(value).expect("a header value"),
-        );
-    }
-    headers
-}
-
 fn try_token(authenticator: &Authenticator, token: &str) -> Result<Grant, AuthError> {
-    authenticator.authenticate(&headers(&[&format!("Bearer {token}")]))
+    let verified = authenticator.verify(token).now_or_never();
+    verified.expect("a key at hand is not waited for")
 }
 
 fn channel(name: &str) -> Channel {
@@ -91,7 +82,7 @@ fn a_good_token_grants_what_it_says() {
         &token(&claims_with(&json!({"exp": exp}))),
     )
     .expect("granted");
-    assert_eq!(grant.subject.as_deref(), Some("42"));
+    assert_eq!(grant.holder.subject.as_deref(), Some("42"));
     let expires = grant
         .expires_at
         .expect("set")
@@ -115,7 +106,6 @@ fn a_good_token_grants_what_it_says() {
         .check(Action::Publish, &channel("orders.eu"))
         .expect_err("read only");
     assert_eq!(refused.code(), AuthCode::InsufficientScope);
-    assert_eq!(Problem::from(refused).status_code(), 403);
 }
 
 #[rstest]
@@ -139,15 +129,6 @@ fn bad_claims_are_refused(#[case] changes: Value, #[case] code: AuthCode) {
     let error =
         try_token(&authenticator(&[]), &token(&claims_with(&changes))).expect_err("refused");
     assert_eq!(error.code(), code);
-    let response = Problem::from(error).error_response();
-    assert_eq!(response.status(), 401);
-    let challenge = response
-        .headers()
-        .get("www-authenticate")
-        .expect("set")
-        .to_str()
-        .expect("ASCII");
-    assert!(challenge.contains("error=\"invalid_token\""), "{challenge}");
 }
 
 #[test]
@@ -240,35 +221,6 @@ fn issuer_and_audience_are_required_when_configured() {
     }
 }
 
-#[rstest]
-#[case::none(&[], AuthCode::TokenMissing, 401)]
-#[case::basic(&["Basic eDp5"], AuthCode::TokenMissing, 401)]
-#[case::empty(&["Bearer"], AuthCode::BadAuthorization, 400)]
-#[case::blank(&["Bearer  "], AuthCode::BadAuthorization, 400)]
-#[case::two_words(&["Bearer a b"], AuthCode::BadAuthorization, 400)]
-#[case::twice(&["Bearer a", "Bearer b"], AuthCode::BadAuthorization, 400)]
-#[case::garbage(&["Bearer garbage"], AuthCode::InvalidToken, 401)]
-fn requests_without_a_good_token_are_refused(
-    #[case] values: &[&str],
-    #[case] code: AuthCode,
-    #[case] status: u16,
-) {
-    let error = authenticator(&[])
-        .authenticate(&headers(values))
-        .expect_err("never anonymous");
-    assert_eq!(error.code(), code);
-    let missing = error == AuthError::Missing;
-    let response = Problem::from(error).error_response();
-    assert_eq!(response.status(), status);
-    let challenge = response
-        .headers()
-        .get("www-authenticate")
-        .expect("set")
-        .to_str()
-        .expect("ASCII");
-    assert_eq!(challenge.contains("error="), !missing, "{challenge}");
-}
-
 /// Whatever a token says, what begins with `_` stays Sluice's own.
 #[rstest]
 #[case("**")]
@@ -298,9 +250,9 @@ fn anonymous_may_do_all_but_the_reserved() {
     let config = Config::load(&args, none).expect("valid").auth;
     let grant = Authenticator::from_config(&config)
         .expect("needs nothing")
-        .authenticate(&HeaderMap::new())
+        .without_token()
         .expect("anyone");
-    assert!(grant.subject.is_none() && grant.expires_at.is_none());
+    assert!(grant.holder.subject.is_none() && grant.expires_at.is_none());
     for action in [Action::Subscribe, Action::Publish] {
         grant.check(action, &channel("any.thing")).expect("allowed");
         grant
@@ -322,7 +274,6 @@ fn nothing_prints_tokens_or_keys() {
         format!("{grant:?}"),
         format!("{error:?} {error}"),
         format!("{authenticator:?}"),
-        format!("{:?}", Problem::from(error)),
     ] {
         assert!(
             !text.contains(&signature[..8]) && !text.contains(SECRET),
