@@ -7,6 +7,7 @@ mod install_function;
 mod line;
 mod link;
 mod start;
+mod token;
 
 use std::ffi::{OsStr, OsString};
 use std::num::NonZeroU64;
@@ -24,10 +25,11 @@ pub use doctor::Doctor;
 pub use install_function::InstallFunction;
 use install_function::install_function;
 use line::{ChannelsLine, CommandLine, HistoryLine, Line, PublishLine};
-pub use link::{GatewayAddress, Link, RedisAddress};
+pub use link::{GatewayAddress, Link, RedisAddress, Secret};
 use link::{link, needed_redis};
 use start::start;
 pub use start::{Since, Start};
+pub use token::{Action, Inspect, Jwks, KeySource, Keygen, Mint, Moment, Token};
 
 /// What to do, with everything needed to do it.
 #[derive(Debug)]
@@ -36,6 +38,7 @@ pub enum Command {
     Tail(Tail),
     History(History),
     Channels(Channels),
+    Token(Token),
     InstallFunction(InstallFunction),
     Doctor(Doctor),
     Demo(Demo),
@@ -154,6 +157,7 @@ fn resolve(line: Line, matches: &ArgMatches) -> Result<Command, Failure> {
         }),
         CommandLine::History(line) => Command::History(history(line, matches)?),
         CommandLine::Channels(line) => Command::Channels(channels_listed(line)?),
+        CommandLine::Token(line) => Command::Token(token::resolve(line, matches)?),
         CommandLine::InstallFunction(line) => Command::InstallFunction(install_function(&line)?),
         CommandLine::Doctor(line) => Command::Doctor(doctor::resolve(line)?),
         CommandLine::Demo(line) => Command::Demo(demo::resolve(&line, matches)?),

@@ -12,6 +12,7 @@ mod dev;
 mod full;
 mod history;
 mod http2;
+mod matrix;
 mod ndjson;
 mod poll;
 mod poll_ends;

@@ -41,6 +41,10 @@ pub struct GatewayAddress {
 pub struct Secret(String);
 
 impl Secret {
+    pub fn new(text: &str) -> Secret {
+        Secret(text.to_owned())
+    }
+
     /// The text itself, for the wire only.
     pub fn expose(&self) -> &str {
         &self.0

@@ -15,4 +15,7 @@ mod support;
 mod tail;
 mod terminal;
 mod texts;
+mod token;
+mod token_inspect;
+mod token_keys;
 mod words;
