@@ -2,6 +2,7 @@
 
 mod node;
 mod requests;
+mod tls;
 
 use std::time::Duration;
 
@@ -38,6 +39,8 @@ pub fn check(config: &Config) -> Findings {
     let mut findings = Findings::default();
     node::name(&config.node, &mut findings);
     http(&config.http, &mut findings);
+    tls::files(&config.tls, &mut findings);
+    tls::http2(config, &mut findings);
     admin(&config.admin, &mut findings);
     broker(&config.broker, &config.redis, &mut findings);
     redis(&config.redis, &mut findings);

@@ -1,7 +1,6 @@
 //! The TCP connection behind a request: its socket options, the streams on
 //! it, and the moment it goes away, which idle HTTP/2 streams do not notice.
 
-use std::any::Any;
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashMap;
 use std::net::Shutdown;
@@ -17,6 +16,8 @@ use actix_web::http::Version;
 use actix_web::rt::net::TcpStream;
 use socket2::{SockRef, TcpKeepalive};
 
+use super::transport::Socket;
+
 /// Options of every accepted socket.
 #[derive(Clone, Copy, Debug)]
 pub struct SocketOptions {
@@ -26,7 +27,7 @@ pub struct SocketOptions {
     pub user_timeout: Duration,
 }
 
-/// Lives in the data of a connection; dropped with it.
+/// Lives in the data of a connection, and in each request of it.
 struct PeerToken {
     streams: Rc<PeerStreams>,
     socket: RawFd,
@@ -50,21 +51,19 @@ pub struct Peer {
     socket: Option<RawFd>,
 }
 
-/// Prepares an accepted connection: to be called for each, with its data.
-pub fn accept(io: &dyn Any, data: &mut Extensions, options: SocketOptions) {
-    let Some(stream) = io.downcast_ref::<TcpStream>() else {
-        return;
-    };
-    if let Err(error) = set_options(stream, options) {
-        tracing::debug!(%error, "a socket option was refused");
-    }
+/// Gives a connection its token: to be called for each, with its data.
+pub fn accept(socket: &Socket, data: &mut Extensions) {
     data.insert(PeerToken {
-        streams: Rc::default(),
-        socket: stream.as_raw_fd(),
+        streams: Rc::clone(socket.peer()),
+        socket: socket.tcp().as_raw_fd(),
     });
 }
 
-fn set_options(stream: &TcpStream, options: SocketOptions) -> std::io::Result<()> {
+/// Sets the options of an accepted socket.
+///
+/// # Errors
+/// An option that the kernel refuses.
+pub fn set_options(stream: &TcpStream, options: SocketOptions) -> std::io::Result<()> {
     let socket = SockRef::from(stream);
     socket.set_tcp_nodelay(true)?;
     socket.set_send_buffer_size(options.send_buffer)?;
@@ -76,16 +75,15 @@ fn set_options(stream: &TcpStream, options: SocketOptions) -> std::io::Result<()
     socket.set_tcp_keepalive(&keepalive)
 }
 
-impl Drop for PeerToken {
-    fn drop(&mut self) {
-        self.streams.gone.set(true);
-        for (_, waker) in self.streams.wakers.take() {
+impl PeerStreams {
+    /// The connection is closed: its streams wake, and end.
+    pub(super) fn leave(&self) {
+        self.gone.set(true);
+        for (_, waker) in self.wakers.take() {
             waker.wake();
         }
     }
-}
 
-impl PeerStreams {
     /// Whether the connection is closed.
     #[must_use]
     pub fn has_gone(&self) -> bool {
