@@ -68,9 +68,11 @@ pub fn set_options(stream: &TcpStream, options: SocketOptions) -> std::io::Resul
     socket.set_tcp_nodelay(true)?;
     socket.set_send_buffer_size(options.send_buffer)?;
     socket.set_tcp_user_timeout(Some(options.user_timeout))?;
+    // The kernel counts these in whole seconds, and refuses 0.
+    let second = Duration::from_secs(1);
     let keepalive = TcpKeepalive::new()
-        .with_time(options.user_timeout / 2)
-        .with_interval(options.user_timeout / 6)
+        .with_time(second.max(options.user_timeout / 2))
+        .with_interval(second.max(options.user_timeout / 6))
         .with_retries(3);
     socket.set_tcp_keepalive(&keepalive)
 }
