@@ -1,4 +1,5 @@
-//! The limit of a request's head: its target and header fields, the same for HTTP/1.1 and HTTP/2.
+//! The end of a request's head: its limit, on target and header fields, is the same for HTTP/1.1 and HTTP/2, and its
+//! connection hears that it has come.
 
 use actix_web::body::{EitherBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
@@ -6,6 +7,7 @@ use actix_web::http::header::HeaderMap;
 use actix_web::middleware::Next;
 use actix_web::{Error, ResponseError as _, web};
 
+use super::peer::Call;
 use super::problem::{Code, Problem};
 
 /// What stands around a field on the wire of HTTP/1.1: `: ` and the line's end.
@@ -15,7 +17,7 @@ const AROUND_FIELD: usize = 4;
 #[derive(Clone, Copy, Debug)]
 pub struct HeadBytes(pub usize);
 
-/// Middleware for the public listener: `App::new().wrap(from_fn(head::layer))`, with [`HeadBytes`] as data.
+/// Middleware for the public listener, the outermost: `App::new().wrap(from_fn(head::layer))`, with [`HeadBytes`] as data.
 ///
 /// # Errors
 /// Those of the routes behind it; a head that is too large is answered with 431 (RFC 6585, section 5).
@@ -24,6 +26,7 @@ pub async fn layer<B: MessageBody>(
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<EitherBody<B>>, Error> {
+    let _call = Call::begin(&request);
     let head = request.head();
     let target = head
         .uri

@@ -11,7 +11,7 @@ use std::task::Waker;
 use std::time::Duration;
 
 use actix_web::HttpRequest;
-use actix_web::dev::Extensions;
+use actix_web::dev::{Extensions, ServiceRequest};
 use actix_web::http::Version;
 use actix_web::rt::net::TcpStream;
 use socket2::{SockRef, TcpKeepalive};
@@ -38,6 +38,10 @@ struct PeerToken {
 pub struct PeerStreams {
     gone: Cell<bool>,
     open: Cell<usize>,
+    /// Requests that have begun, ever.
+    begun: Cell<u64>,
+    /// Requests whose answers have not.
+    calls: Cell<usize>,
     wakers: RefCell<HashMap<usize, Waker>>,
     /// A duplicate of an HTTP/2 connection's descriptor, so that a stream can cut it: the streams run in tasks of
     /// their own, which outlive the socket. Nothing where the connection was gone already.
@@ -57,6 +61,27 @@ pub fn accept(socket: &Socket, data: &mut Extensions) {
         streams: Rc::clone(socket.peer()),
         socket: socket.tcp().as_raw_fd(),
     });
+}
+
+/// A request on its way to its answer; dropped, it is there.
+pub struct Call(Rc<PeerStreams>);
+
+impl Call {
+    /// Counts a request on its connection.
+    #[must_use]
+    pub fn begin(request: &ServiceRequest) -> Option<Call> {
+        let streams = Rc::clone(&request.conn_data::<PeerToken>()?.streams);
+        streams.begun.set(streams.begun.get() + 1);
+        streams.calls.set(streams.calls.get() + 1);
+        Some(Call(streams))
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        let calls = &self.0.calls;
+        calls.set(calls.get().saturating_sub(1));
+    }
 }
 
 /// Sets the options of an accepted socket.
@@ -90,6 +115,16 @@ impl PeerStreams {
     #[must_use]
     pub fn has_gone(&self) -> bool {
         self.gone.get()
+    }
+
+    /// How many requests have begun.
+    pub(super) fn begun(&self) -> u64 {
+        self.begun.get()
+    }
+
+    /// Whether a request waits for its answer, or a stream is open.
+    pub(super) fn is_busy(&self) -> bool {
+        self.calls.get() > 0 || self.open.get() > 0
     }
 
     /// Wakes a stream's body when the connection goes away.

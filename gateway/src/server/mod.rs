@@ -208,9 +208,9 @@ fn public_server(
                 }
                 routes::add(app, dev);
             })
-            .wrap(from_fn(head::layer))
             .wrap(from_fn(cors::layer))
             .wrap(from_fn(framing::layer))
+            .wrap(from_fn(head::layer))
     });
     Ok(server?.run())
 }

@@ -87,8 +87,46 @@ fn a_slow_second_head_ends_the_connection() {
         .expect("sent");
     assert!(socket.read(&mut [0; 4_096]).expect("an answer") > 0);
     socket.write_all(b"GET / HTTP/1.1\r\n").expect("sent");
-    let (_, took) = rest(&mut socket);
-    assert!(took < IN_TIME, "{took:?}");
+    let (text, took) = rest(&mut socket);
+    assert!(text.starts_with("HTTP/1.1 408 "), "{text}");
+    assert!(took >= NOT_BEFORE && took < IN_TIME, "{took:?}");
+    assert_eq!(node.metric(TOO_LATE), 1.0);
+}
+
+/// Half a head behind a request that is still being answered does not stay either.
+#[test]
+fn half_a_head_behind_a_waiting_request_ends_the_connection() {
+    let node = node();
+    let first = node.publish("a", "x");
+    let mut socket = connect(node.public).expect("connected");
+    let target = format!("/v1/poll?channel=a&timeout=2s&last_event_id={first}");
+    let poll = request("GET", &target, &[], b"");
+    socket
+        .write_all(&[&poll[..], b"GET / HT"].concat())
+        .expect("sent");
+    let (text, took) = rest(&mut socket);
+    assert!(text.starts_with("HTTP/1.1 200 "), "{text}");
+    assert!(took >= WAIT * 3 && took < IN_TIME, "{took:?}");
+}
+
+/// A body that comes late, and a client that rests between its requests for less than its keep-alive, are none of these.
+#[test]
+fn a_client_that_takes_its_time_keeps_its_connection() {
+    let node = node();
+    let mut socket = connect(node.public).expect("connected");
+    for _ in 0..3 {
+        let ask = request("POST", "/v1/channels/a/events", &[], b"some data");
+        let (head, body) = ask.split_at(ask.len() - 9);
+        socket.write_all(head).expect("sent");
+        std::thread::sleep(WAIT / 4);
+        socket.write_all(body).expect("sent");
+        let mut answer = [0; 4_096];
+        let count = socket.read(&mut answer).expect("an answer");
+        assert!(answer[..count].starts_with(b"HTTP/1.1 201 "));
+        // Longer than a head may take, shorter than the keep-alive.
+        std::thread::sleep(WAIT * 3 / 2);
+    }
+    assert_eq!(node.metric(TOO_LATE), 0.0);
 }
 
 /// A body that does not come is answered with 408.

@@ -2,6 +2,7 @@
 //! HTTP/2, and the limits of both that hold before there is a request.
 
 pub mod frames;
+mod heads;
 pub mod listen;
 mod socket;
 
@@ -69,9 +70,10 @@ impl Transport {
                 return Err(DispatchError::SlowRequestTimeout);
             }
         };
-        let socket = match protocol {
-            Protocol::Http2 => Socket::http2(io, early, &self, Instant::now()),
-            _ => Socket::http1(io, early),
+        let socket = if let Protocol::Http2 = protocol {
+            Socket::http2(io, early, &self, Instant::now())
+        } else {
+            Socket::http1(io, early, &self)
         };
         Ok((socket, protocol, address))
     }

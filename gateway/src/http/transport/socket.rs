@@ -16,6 +16,7 @@ use tokio_rustls::server::TlsStream;
 
 use super::Transport;
 use super::frames::{Guard, Http2Limits, announce};
+use super::heads::Http1Side;
 use crate::http::peer::PeerStreams;
 use crate::metrics::Counters;
 use crate::reasons::TransportEnd;
@@ -30,8 +31,13 @@ pub struct Socket {
     io: Io,
     /// Read already, to find out the protocol.
     early: BytesMut,
-    http2: Option<Box<Http2Side>>,
+    side: Side,
     peer: Rc<PeerStreams>,
+}
+
+enum Side {
+    Http1(Box<Http1Side>),
+    Http2(Box<Http2Side>),
 }
 
 struct Http2Side {
@@ -48,8 +54,8 @@ struct Http2Side {
 }
 
 impl Socket {
-    pub(super) fn http1(io: Io, early: BytesMut) -> Socket {
-        Socket::new(io, early, None)
+    pub(super) fn http1(io: Io, early: BytesMut, transport: &Transport) -> Socket {
+        Socket::new(io, early, Side::Http1(Box::new(Http1Side::new(transport))))
     }
 
     pub(super) fn http2(io: Io, early: BytesMut, transport: &Transport, now: Instant) -> Socket {
@@ -62,14 +68,14 @@ impl Socket {
             pending: BytesMut::new(),
             block_end: None,
         };
-        Socket::new(io, early, Some(Box::new(side)))
+        Socket::new(io, early, Side::Http2(Box::new(side)))
     }
 
-    fn new(io: Io, early: BytesMut, http2: Option<Box<Http2Side>>) -> Socket {
+    fn new(io: Io, early: BytesMut, side: Side) -> Socket {
         Socket {
             io,
             early,
-            http2,
+            side,
             peer: Rc::default(),
         }
     }
@@ -91,7 +97,7 @@ impl Socket {
 impl Drop for Socket {
     fn drop(&mut self) {
         self.peer.leave();
-        if self.http2.is_some() {
+        if let Side::Http2(_) = self.side {
             // A stream's duplicate of the descriptor would keep the connection standing until the stream is polled.
             SockRef::from(self.tcp()).shutdown(Shutdown::Write).ok();
         }
@@ -106,7 +112,11 @@ impl Io {
         }
     }
 
-    fn write(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    pub(super) fn write(
+        &mut self,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         match self {
             Io::Plain(socket) => Pin::new(socket).poll_write(context, bytes),
             Io::Tls(stream) => Pin::new(stream).poll_write(context, bytes),
@@ -124,7 +134,7 @@ impl Io {
         }
     }
 
-    fn flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(super) fn flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Io::Plain(socket) => Pin::new(socket).poll_flush(context),
             Io::Tls(stream) => Pin::new(stream).poll_flush(context),
@@ -212,15 +222,22 @@ impl AsyncRead for Socket {
             }
             Poll::Ready(Ok(()))
         };
-        let Some(side) = &mut this.http2 else {
-            return read;
-        };
-        if let Poll::Ready(Ok(())) = &read {
-            side.received(&mut this.io, context, &buf.filled()[before..])?;
-        }
-        if side.is_late(context) {
-            let late = side.end(&mut this.io, context, TransportEnd::HeadTimeout);
-            return Poll::Ready(Err(late));
+        match &mut this.side {
+            Side::Http1(side) => {
+                side.look(buf.filled().len() > before, &this.peer);
+                if side.is_late(context) {
+                    return Poll::Ready(Err(side.end(&mut this.io, context)));
+                }
+            }
+            Side::Http2(side) => {
+                if let Poll::Ready(Ok(())) = &read {
+                    side.received(&mut this.io, context, &buf.filled()[before..])?;
+                }
+                if side.is_late(context) {
+                    let late = side.end(&mut this.io, context, TransportEnd::HeadTimeout);
+                    return Poll::Ready(Err(late));
+                }
+            }
         }
         read
     }
@@ -241,8 +258,12 @@ impl AsyncWrite for Socket {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let Some(side) = &mut this.http2 else {
-            return this.io.write_slices(context, slices);
+        let side = match &mut this.side {
+            Side::Http1(side) => {
+                side.written();
+                return this.io.write_slices(context, slices);
+            }
+            Side::Http2(side) => side,
         };
         ready!(side.flush_pending(&mut this.io, context))?;
         let first = slices.iter().find(|slice| !slice.is_empty());
@@ -270,7 +291,7 @@ impl AsyncWrite for Socket {
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if let Some(side) = &mut this.http2 {
+        if let Side::Http2(side) = &mut this.side {
             ready!(side.flush_pending(&mut this.io, context))?;
         }
         this.io.flush(context)
@@ -278,7 +299,7 @@ impl AsyncWrite for Socket {
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if let Some(side) = &mut this.http2 {
+        if let Side::Http2(side) = &mut this.side {
             ready!(side.flush_pending(&mut this.io, context))?;
         }
         match &mut this.io {
