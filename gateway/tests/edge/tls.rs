@@ -178,7 +178,7 @@ fn silent_handshakes_end_in_time_and_hold_up_nobody() {
     // More than actix-tls lets shake hands at once.
     const SILENT: usize = 300;
     let certificates = Certificates::made();
-    let node = node(&certificates, &[("HTTP__HEAD_TIMEOUT", "2s")]);
+    let node = node(&certificates, &[("HTTP__HEAD_TIMEOUT", "6s")]);
     // The beginning of a ClientHello: handshake, TLS 1.0 on the record, 512 bytes to come.
     let hello = [0x16, 0x03, 0x01, 0x02, 0x00, 0x01];
     let mut silent: Vec<TcpStream> = (0..SILENT)
