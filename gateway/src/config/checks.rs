@@ -3,6 +3,7 @@
 mod node;
 mod redis_tls;
 mod requests;
+mod tls;
 
 use std::time::Duration;
 
@@ -39,6 +40,8 @@ pub fn check(config: &Config) -> Findings {
     let mut findings = Findings::default();
     node::name(&config.node, &mut findings);
     http(&config.http, &mut findings);
+    tls::files(&config.tls, &mut findings);
+    tls::http2(config, &mut findings);
     admin(&config.admin, &mut findings);
     broker(&config.broker, &config.redis, &mut findings);
     redis(&config.redis, &mut findings);

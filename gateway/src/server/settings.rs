@@ -1,9 +1,10 @@
 //! What each component needs to know, out of the validated configuration.
 
 use std::net::SocketAddr;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
+use rustls::ServerConfig;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use sluice_wire::keys::Keys;
@@ -20,10 +21,12 @@ use crate::http::params::SubscribeLimits;
 use crate::http::peer::SocketOptions;
 use crate::http::poll::PollLimits;
 use crate::http::routes::PublicLimits;
+use crate::http::transport::{Http2Limits, Transport};
 use crate::hub::chain::ChainLimits;
 use crate::hub::node::NodeLimits;
 use crate::hub::ring::RingLimits;
 use crate::lifecycle::Drain;
+use crate::metrics::Metrics;
 
 /// Descriptors kept for everything but streams: Redis, listeners, probes, files.
 const OTHER_DESCRIPTORS: usize = 256;
@@ -248,10 +251,27 @@ fn batch_wait(config: &Config) -> Duration {
     config.http.head_timeout.saturating_mul(bodies)
 }
 
-pub(super) fn sockets(config: &Config) -> SocketOptions {
-    SocketOptions {
-        send_buffer: config.stream.send_buffer.get(),
-        user_timeout: config.stream.user_timeout,
+/// How the public listener takes its connections.
+pub(super) fn transport(
+    config: &Config,
+    tls: Option<Arc<ServerConfig>>,
+    metrics: &Metrics,
+) -> Transport {
+    Transport {
+        sockets: SocketOptions {
+            send_buffer: config.stream.send_buffer.get(),
+            user_timeout: config.stream.user_timeout,
+        },
+        head_timeout: config.http.head_timeout,
+        keep_alive: config.http.keep_alive,
+        http2: Http2Limits {
+            streams: config.limits.http2_streams,
+            resets_per_second: config.limits.http2_resets_per_second,
+            head_bytes: config.http.head_bytes.get(),
+            idle: config.http.keep_alive,
+        },
+        tls,
+        ended: metrics.transport.ended.clone(),
     }
 }
 
