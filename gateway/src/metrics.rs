@@ -1,6 +1,7 @@
 //! What the node counts, registered on an injected registry so that two gateways fit in one process.
 //! Every labelled counter takes its labels from an enum and begins at 0; the text in each constructor is its HELP.
 
+mod control;
 mod process;
 
 use std::marker::PhantomData;
@@ -15,6 +16,7 @@ use crate::reasons::{
     ResetReason, SyncCause,
 };
 
+pub use control::ControlMetrics;
 pub use process::ProcessMetrics;
 
 /// Delivery latency, publish to socket write, in seconds.
@@ -113,6 +115,7 @@ pub struct Metrics {
     pub hub: HubMetrics,
     pub broker: BrokerMetrics,
     pub http: HttpMetrics,
+    pub control: ControlMetrics,
     pub draining: IntGauge,
 }
 
@@ -134,6 +137,7 @@ impl Metrics {
             hub: HubMetrics::register(registry)?,
             broker: BrokerMetrics::register(registry)?,
             http: HttpMetrics::register(registry)?,
+            control: ControlMetrics::register(registry)?,
             draining: gauge(registry, "sluice_draining", "1 while the node is leaving.")?,
         })
     }
@@ -359,6 +363,7 @@ mod tests {
         assert_eq!(
             names,
             [
+                "sluice_admin_commands_total counter",
                 "sluice_audit_findings_total counter",
                 "sluice_auth_failures_total counter",
                 "sluice_build_info gauge",
@@ -384,6 +389,7 @@ mod tests {
                 "sluice_replay_events_total counter",
                 "sluice_replay_requests_total counter",
                 "sluice_resets_told_total counter",
+                "sluice_standing_orders gauge",
                 "sluice_stragglers_total counter",
                 "sluice_subscriptions gauge",
                 "sluice_syncs_total counter",

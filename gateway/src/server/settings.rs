@@ -7,12 +7,16 @@ use std::time::Duration;
 use sluice_wire::keys::Keys;
 use sluice_wire::publish::Defaults;
 
+use crate::auth::revoked::RevocationCheck;
 use crate::broker::embedded::EmbeddedSettings;
 use crate::broker::redis::{RedisSettings, Topology};
 use crate::broker::reports::ReportSettings;
-use crate::broker::{BackendSettings, BrokerSettings};
+use crate::broker::{BackendSettings, Broker, BrokerSettings};
 use crate::config::{BrokerMode, Config, Functions};
 use crate::connection::StreamLimits;
+use crate::http::admin::access::Access;
+use crate::http::admin::connections::Roll;
+use crate::http::admin::{Admin, AdminLimits};
 use crate::http::page;
 use crate::http::params::SubscribeLimits;
 use crate::http::peer::SocketOptions;
@@ -22,6 +26,7 @@ use crate::hub::chain::ChainLimits;
 use crate::hub::node::NodeLimits;
 use crate::hub::ring::RingLimits;
 use crate::lifecycle::Drain;
+use crate::metrics::Metrics;
 
 /// Descriptors kept for everything but streams: Redis, listeners, probes, files.
 const OTHER_DESCRIPTORS: usize = 256;
@@ -31,6 +36,8 @@ const IDLE_SOCKETS: usize = 1_024;
 const SPARE_SOCKETS: usize = 64;
 /// Descriptors to count on where the system does not tell its limit.
 const USUAL_DESCRIPTORS: usize = 1_024;
+/// How far away the end of a token may be that is accepted.
+const TOKEN_LIFETIME: Duration = Duration::from_secs(24 * 3_600);
 /// Bytes that one pull of a stream gives at most.
 const CHUNK_BYTES: usize = 64 * 1_024;
 
@@ -113,6 +120,7 @@ pub(super) fn broker(config: &Config) -> Result<BrokerSettings, String> {
         worker_queue: limits.worker_queue,
         queue: limits.broker_queue,
         new_heads_per_second: limits.new_heads_per_second,
+        standing_orders: limits.standing_orders,
         backend,
     })
 }
@@ -226,6 +234,37 @@ pub(super) fn sockets(config: &Config) -> SocketOptions {
         send_buffer: config.stream.send_buffer.get(),
         user_timeout: config.stream.user_timeout,
     }
+}
+
+/// The commands of the admin listener that is bound there.
+pub(super) fn admin(
+    config: &Config,
+    bound: SocketAddr,
+    broker: &Broker,
+    roll: Roll,
+    metrics: &Metrics,
+) -> Admin {
+    let access = Access::new(config.admin.token.as_ref(), bound);
+    if !access.is_open() {
+        tracing::info!(%bound, "admin commands are off: `admin.token` is not set, and this address can be reached from elsewhere");
+    }
+    let leeway = config.auth.jwt.leeway;
+    Admin {
+        access,
+        broker: broker.clone(),
+        roll,
+        limits: AdminLimits {
+            token_lifetime: TOKEN_LIFETIME + leeway,
+            leeway,
+            body_wait: config.http.head_timeout,
+        },
+        metrics: metrics.control.clone(),
+    }
+}
+
+/// What verified callers are asked for last.
+pub(super) fn revocations(broker: &Broker) -> RevocationCheck {
+    RevocationCheck::new(broker.revocations().clone(), broker.clock().clone())
 }
 
 pub(super) fn drain(config: &Config) -> Drain {
