@@ -1,6 +1,7 @@
 //! What the node counts, registered on an injected registry so that two gateways fit in one process.
 //! Every labelled counter takes its labels from an enum and begins at 0; the text in each constructor is its HELP.
 
+mod control;
 mod process;
 mod transport;
 
@@ -16,6 +17,7 @@ use crate::reasons::{
     ResetReason, SyncCause,
 };
 
+pub use control::ControlMetrics;
 pub use process::ProcessMetrics;
 pub use transport::{TlsMetrics, TransportMetrics};
 
@@ -117,6 +119,7 @@ pub struct Metrics {
     pub http: HttpMetrics,
     pub transport: TransportMetrics,
     pub tls: TlsMetrics,
+    pub control: ControlMetrics,
     pub draining: IntGauge,
 }
 
@@ -140,6 +143,7 @@ impl Metrics {
             http: HttpMetrics::register(registry)?,
             transport: TransportMetrics::register(registry)?,
             tls: TlsMetrics::register(registry)?,
+            control: ControlMetrics::register(registry)?,
             draining: gauge(registry, "sluice_draining", "1 while the node is leaving.")?,
         })
     }
@@ -365,6 +369,7 @@ mod tests {
         assert_eq!(
             names,
             [
+                "sluice_admin_commands_total counter",
                 "sluice_audit_findings_total counter",
                 "sluice_auth_failures_total counter",
                 "sluice_build_info gauge",
@@ -390,6 +395,7 @@ mod tests {
                 "sluice_replay_events_total counter",
                 "sluice_replay_requests_total counter",
                 "sluice_resets_told_total counter",
+                "sluice_standing_orders gauge",
                 "sluice_stragglers_total counter",
                 "sluice_subscriptions gauge",
                 "sluice_syncs_total counter",

@@ -79,6 +79,8 @@ labels! {
         Revoked = "revoked",
         /// An operator ended it; the client may come back.
         Disconnected = "disconnected",
+        /// The node cannot tell yet who may come in.
+        Unavailable = "unavailable",
     }
 }
 
@@ -95,7 +97,8 @@ impl CloseReason {
             | CloseReason::Limit
             | CloseReason::TokenExpired
             | CloseReason::Revoked
-            | CloseReason::Disconnected => true,
+            | CloseReason::Disconnected
+            | CloseReason::Unavailable => true,
         }
     }
 }
@@ -196,6 +199,8 @@ labels! {
         Origin = "origin",
         /// The request could not be understood.
         BadRequest = "bad_request",
+        /// The node cannot tell yet which tokens are revoked.
+        Unavailable = "unavailable",
     }
 }
 
@@ -240,6 +245,33 @@ labels! {
         TokenExpired = "token_expired",
         /// The token does not allow it.
         InsufficientScope = "insufficient_scope",
+        /// The token was good, and was taken back.
+        TokenRevoked = "token_revoked",
+        /// The node cannot tell yet which tokens are revoked.
+        BrokerUnavailable = "broker_unavailable",
+    }
+}
+
+labels! {
+    /// A command on the admin listener.
+    AdminCommand {
+        Revoke = "revoke",
+        Disconnect = "disconnect",
+        Connections = "connections",
+    }
+}
+
+labels! {
+    /// How a command on the admin listener ended.
+    AdminOutcome {
+        /// It was obeyed here, and all nodes are told.
+        Done = "done",
+        /// It could not be understood, or there is no room for it.
+        Refused = "refused",
+        /// The caller has not shown the admin token.
+        Unauthorized = "unauthorized",
+        /// Redis did not take it.
+        Unavailable = "unavailable",
     }
 }
 
@@ -307,6 +339,8 @@ mod tests {
         check::<AuthCode>();
         check::<TransportEnd>();
         check::<ReloadOutcome>();
+        check::<AdminCommand>();
+        check::<AdminOutcome>();
     }
 
     #[test]

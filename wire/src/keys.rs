@@ -102,6 +102,17 @@ impl Keys {
         format!("{}{{_ctl}}", self.prefix)
     }
 
+    /// The orders that hold for a while: a sorted set of their JSON, scored with the Unix time in milliseconds until which
+    /// each holds.
+    pub fn standing_orders(&self) -> String {
+        self.control("orders")
+    }
+
+    /// The id of the last change to [`Keys::standing_orders`]: who has read the set at another one reads it again.
+    pub fn standing_orders_mark(&self) -> String {
+        self.control("orders:mark")
+    }
+
     /// A control key: revocations, disconnects, tickets, leases, node reports.
     pub fn control(&self, name: &str) -> String {
         format!("{}{{_ctl}}:{name}", self.prefix)
@@ -171,6 +182,8 @@ mod tests {
         assert_eq!(keys.topic(&channel), "sluice:{orders}");
         assert_eq!(keys.control("revoke"), "sluice:{_ctl}:revoke");
         assert_eq!(keys.orders_topic(), "sluice:{_ctl}");
+        assert_eq!(keys.standing_orders(), "sluice:{_ctl}:orders");
+        assert_eq!(keys.standing_orders_mark(), "sluice:{_ctl}:orders:mark");
         assert_eq!(keys.reports(), "sluice:{_ctl}:reports");
         assert_eq!(
             keys.report("gateway-1:4711"),

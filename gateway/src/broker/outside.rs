@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use futures_util::stream::FuturesUnordered;
 use sluice_wire::channel::Channel;
@@ -11,13 +12,15 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::batch::Outcome;
 use super::clock::Clock;
-use super::control::TellError;
+use super::control::{StandError, TellError};
 use super::embedded::Embedded;
 use super::history::{Glance, LookError, LookReply};
 use super::redis::Redis;
+use super::standing::{NoRoom, Shelf};
 use super::{Publication, PublishError};
 use crate::hub::exchange::{Full, Note, Query, ReadId, Reading, ToWorker, WorkerId, World};
 use crate::metrics::{BrokerMetrics, HubMetrics};
+use crate::orders::Standing;
 use crate::reasons::Arrival;
 
 /// Something that was asked of the backend has come back.
@@ -224,6 +227,40 @@ impl Outside {
                     Done::Looked
                 }));
                 None
+            }
+        }
+    }
+}
+
+impl Outside {
+    /// Makes an order stand; this node obeys before the answer.
+    pub(super) fn stand(
+        &mut self,
+        standing: Standing,
+        shelf: Arc<Shelf>,
+        reply: oneshot::Sender<Result<(), StandError>>,
+    ) {
+        match &self.backend {
+            Backend::Embedded(_) => {
+                let taken = shelf.take_bounded(standing);
+                let taken = taken.map_err(|NoRoom| StandError::NoRoom(shelf.limit()));
+                reply.send(taken).ok();
+            }
+            Backend::Redis(_) if self.looking >= LOOKS_IN_FLIGHT => {
+                let busy = "too much is waiting for Redis".to_owned();
+                reply.send(Err(StandError::Unavailable(busy))).ok();
+            }
+            Backend::Redis(redis) => {
+                let link = redis.data();
+                self.looking += 1;
+                self.pending.push(Box::pin(async move {
+                    let stands = link.stand(&standing, shelf.limit()).await;
+                    if stands.is_ok() {
+                        shelf.take(standing);
+                    }
+                    reply.send(stands).ok();
+                    Done::Looked
+                }));
             }
         }
     }

@@ -1,6 +1,7 @@
 //! The broker thread: one loop that feeds the node core with questions,
 //! pushes, answers and time, and never waits for any of them alone.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -11,9 +12,11 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::clock::Clock;
 use super::control::Orders;
 use super::embedded::Embedded;
+use super::keeper::Keeper;
 use super::outside::{Backend, Done, Outside};
 use super::redis::{Outlets, Redis};
 use super::reports::{self, Counters, Reporter};
+use super::standing::Shelf;
 use super::{BackendSettings, Broker, BrokerSettings, Command, Push, TICK, WorkerPort};
 use crate::hub::node::Node;
 use crate::metrics::Metrics;
@@ -72,11 +75,14 @@ pub fn start(
         BackendSettings::Embedded(_) => None,
         BackendSettings::Redis(redis) => Some(redis.keys.orders_topic()),
     };
-    let orders = Orders::new(topic);
+    let count = metrics.control.standing_orders.clone();
+    let limit = settings.standing_orders;
+    let shelf = Arc::new(Shelf::new(embedded, limit, clock.clone(), count));
+    let orders = Orders::new(topic, Arc::clone(&shelf));
     let broker = Broker {
         commands,
-        orders: orders.sender(),
-        connected: is_connected,
+        shelf,
+        connected: is_connected.clone(),
         clock: clock.clone(),
         look_events: super::history::look_events(settings.events.event_bytes),
     };
@@ -98,7 +104,8 @@ pub fn start(
                 Ok((turn, subscriber)) => {
                     drop(ready.send(Ok(())));
                     let reporter = turn.reporter(&settings, counters);
-                    runtime.block_on(turn.run(subscriber, reporter, stopped));
+                    let keeper = turn.keeper(is_connected);
+                    runtime.block_on(turn.run(subscriber, (reporter, keeper), stopped));
                 }
                 Err(error) => drop(ready.send(Err(error))),
             }
@@ -197,15 +204,32 @@ impl Loop {
         }
     }
 
+    /// Nothing where no other node gives orders.
+    fn keeper(&self, connected: watch::Receiver<bool>) -> Option<Keeper> {
+        match &self.outside.backend {
+            Backend::Embedded(_) => None,
+            Backend::Redis(redis) => {
+                let shelf = Arc::clone(self.orders.shelf());
+                Some(Keeper::new(shelf, redis.data(), connected))
+            }
+        }
+    }
+
     async fn run(
         self,
         subscriber: Option<super::redis::Subscriber>,
-        mut reporter: Option<Reporter>,
+        (mut reporter, mut keeper): (Option<Reporter>, Option<Keeper>),
         mut stop: watch::Receiver<bool>,
     ) {
         let report = async {
             match &mut reporter {
                 Some(reporter) => reporter.run().await,
+                None => std::future::pending().await,
+            }
+        };
+        let keep = async {
+            match &mut keeper {
+                Some(keeper) => keeper.run().await,
                 None => std::future::pending().await,
             }
         };
@@ -219,6 +243,7 @@ impl Loop {
             () = self.turns() => {}
             () = supervise => {}
             () = report => {}
+            () = keep => {}
             _ = stop.wait_for(|stop| *stop) => {}
         }
         if let Some(reporter) = reporter {
@@ -268,6 +293,10 @@ impl Loop {
                 if let Some(order) = self.outside.tell(order, reply) {
                     self.orders.hear(order.as_bytes());
                 }
+            }
+            Command::Stand(standing, reply) => {
+                let shelf = Arc::clone(self.orders.shelf());
+                self.outside.stand(standing, shelf, reply);
             }
         }
     }

@@ -257,6 +257,7 @@ pub struct LimitsConfig {
     pub batch_bytes: Size,
     pub batch_events: usize,
     pub batches_at_once: usize,
+    pub standing_orders: usize,
 }
 
 /// `[drain]`: how the node leaves.

@@ -218,7 +218,8 @@ impl<T: Transport> Stream<T> {
         if self.open_is_due(around) {
             self.write_open(around, sheet);
         }
-        if self.opened {
+        // Nothing more for a token that was taken back, not even what was due before.
+        if self.opened && self.close != Some(CloseReason::Revoked) {
             self.drain(around, sheet);
         }
         if let Some(reason) = self.close

@@ -1,5 +1,6 @@
 //! All streams of one worker thread and the rings they read from.
 
+pub mod list;
 mod obey;
 mod seating;
 
@@ -41,6 +42,7 @@ pub struct LocalChannel {
 pub struct Bystander<'a> {
     pub id: ConnectionId,
     pub holder: &'a Holder,
+    pub opened_at: Duration,
     seats: &'a [Seat],
     channels: &'a Slab<LocalChannel>,
 }
@@ -218,6 +220,7 @@ impl<T: Transport> Worker<T> {
             let bystander = Bystander {
                 id: stream.id,
                 holder: &stream.holder,
+                opened_at: stream.opened_at,
                 seats: &stream.seats,
                 channels,
             };

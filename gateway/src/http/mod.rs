@@ -1,6 +1,7 @@
 //! The HTTP surface. Only this module knows actix-web.
 
 pub mod accept;
+pub mod admin;
 pub mod batch;
 pub mod body;
 pub mod cors;

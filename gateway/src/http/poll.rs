@@ -126,6 +126,7 @@ fn no_place(reason: Option<CloseReason>, public: &Public) -> Problem {
     match reason {
         Some(CloseReason::Drain) => Refusal::Drain.problem(public),
         Some(CloseReason::TokenExpired) => AuthError::Expired.into(),
+        Some(CloseReason::Revoked) => AuthError::Revoked.into(),
         Some(
             CloseReason::ClientGone
             | CloseReason::TransportError
@@ -134,8 +135,8 @@ fn no_place(reason: Option<CloseReason>, public: &Public) -> Problem {
             | CloseReason::MaxAge
             | CloseReason::Overload
             | CloseReason::Limit
-            | CloseReason::Revoked
-            | CloseReason::Disconnected,
+            | CloseReason::Disconnected
+            | CloseReason::Unavailable,
         )
         | None => {
             let detail = "the broker has not told where these channels stand; ask again";

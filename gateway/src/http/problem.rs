@@ -55,6 +55,7 @@ codes! {
     TokenMissing = "token_missing", UNAUTHORIZED, "A token is needed";
     InvalidToken = "invalid_token", UNAUTHORIZED, "The token is not valid";
     TokenExpired = "token_expired", UNAUTHORIZED, "The token has expired";
+    TokenRevoked = "token_revoked", UNAUTHORIZED, "The token was revoked";
     InsufficientScope = "insufficient_scope", FORBIDDEN, "The token does not allow this";
     OriginNotAllowed = "origin_not_allowed", FORBIDDEN, "The page's origin is not allowed";
     NotFound = "not_found", NOT_FOUND, "There is nothing here";

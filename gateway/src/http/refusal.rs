@@ -18,6 +18,8 @@ pub enum Refusal {
     Limit,
     /// The node carries as many streams as it may.
     Overload,
+    /// The node has just started, and cannot tell yet which tokens are revoked.
+    NotYet,
 }
 
 impl Refusal {
@@ -28,6 +30,7 @@ impl Refusal {
             Refusal::Drain => CloseReason::Drain,
             Refusal::Limit => CloseReason::Limit,
             Refusal::Overload => CloseReason::Overload,
+            Refusal::NotYet => CloseReason::Unavailable,
         }
     }
 
@@ -42,7 +45,7 @@ impl Refusal {
     pub fn wait(self, public: &Public) -> Duration {
         let mut rng = rand::rng();
         match self {
-            Refusal::Drain => Duration::from_millis(rng.random_range(200..2_000)),
+            Refusal::Drain | Refusal::NotYet => Duration::from_millis(rng.random_range(200..2_000)),
             Refusal::Limit | Refusal::Overload => public
                 .limits
                 .overload_retry
@@ -70,6 +73,11 @@ impl Refusal {
                 RejectReason::Overload,
                 Code::Overloaded,
                 "this node carries as many streams as it may",
+            ),
+            Refusal::NotYet => (
+                RejectReason::Unavailable,
+                Code::BrokerUnavailable,
+                "this node does not know yet which tokens are revoked; try again",
             ),
         }
     }

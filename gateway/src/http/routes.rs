@@ -9,6 +9,7 @@ use super::params::SubscribeLimits;
 use super::poll::PollLimits;
 use super::{batch, dev, history, page, poll, problem, publish, subscribe};
 use crate::auth::Authenticator;
+use crate::auth::revoked::RevocationCheck;
 use crate::broker::Broker;
 use crate::health::Health;
 use crate::metrics::{ConnectionMetrics, Counters, HttpMetrics};
@@ -22,6 +23,7 @@ pub const POLL: &str = "/v1/poll";
 /// What the public routes need; one per process, shared by its workers.
 pub struct Public {
     pub authenticator: Authenticator,
+    pub revocations: RevocationCheck,
     pub broker: Broker,
     pub health: Health,
     pub limits: PublicLimits,

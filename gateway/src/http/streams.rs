@@ -1,6 +1,8 @@
 //! One worker thread's streams at the edge: bodies that pull their bytes, and
 //! the one local task that feeds the worker and tells time.
 
+mod heard;
+
 use std::cell::{Cell, RefCell};
 use std::pin::Pin;
 use std::rc::Rc;
@@ -13,6 +15,7 @@ use prometheus::local::LocalHistogram;
 use tokio::sync::{broadcast, watch};
 use tokio::time::{MissedTickBehavior, interval};
 
+use super::admin::connections::Question;
 use super::dev::CutOrder;
 use super::peer::{Peer, PeerStreams};
 use crate::broker::reports::Count;
@@ -79,7 +82,7 @@ impl LocalStreams {
         admission: Admission,
         metrics: (ConnectionMetrics, HubMetrics),
         drain: watch::Receiver<Option<Drain>>,
-        cuts: broadcast::Receiver<CutOrder>,
+        (cuts, questions): (broadcast::Receiver<CutOrder>, broadcast::Receiver<Question>),
     ) -> LocalStreams {
         let streams = LocalStreams(Rc::new(Local {
             worker: RefCell::new(Worker::new(limits, rand::random())),
@@ -91,7 +94,7 @@ impl LocalStreams {
             hub: metrics.1,
             seats: Cell::new(0),
         }));
-        let feed = streams.clone().feed(port, drain, cuts);
+        let feed = streams.clone().feed(port, drain, (cuts, questions));
         #[expect(
             clippy::disallowed_methods,
             reason = "it ends with its thread, or with the broker"
@@ -112,6 +115,7 @@ impl LocalStreams {
             .worker
             .borrow_mut()
             .open(opening, transport, self.0.broker.clock().now());
+        self.end_if_revoked(key, &opening.holder);
         self.0.metrics.opened.inc();
         self.0.metrics.open.inc();
         self.send_questions();
@@ -129,7 +133,7 @@ impl LocalStreams {
         self,
         port: WorkerPort,
         mut drain: watch::Receiver<Option<Drain>>,
-        mut cuts: broadcast::Receiver<CutOrder>,
+        (mut cuts, mut questions): (broadcast::Receiver<CutOrder>, broadcast::Receiver<Question>),
     ) {
         let _guard = PanicGuard;
         let (mut queue, mut counter) = (port.messages, port.counter);
@@ -154,9 +158,8 @@ impl LocalStreams {
                         self.0.worker.borrow_mut().drain(clock.now() + lead, window);
                     }
                 }
-                Ok(order) = orders.recv() => {
-                    self.0.worker.borrow_mut().obey(&order, clock.now());
-                }
+                heard = heard::some(&mut orders) => self.obey(&heard),
+                Ok(question) = questions.recv() => question.answer(self.seen(&question)),
                 Ok(order) = cuts.recv() => {
                     let cut = self.0.worker.borrow_mut().cut();
                     // Nobody waits for the number any more: it was too late.

@@ -96,7 +96,13 @@ async fn subscribe(
 ) -> Result<HttpResponse, Problem> {
     let wanted = count_bad(wanted, public)?;
     let media_type = count_bad(media_type(request.headers()), public)?;
-    let grant = authorize(request, &wanted, public).await?;
+    let grant = match authorize(request, &wanted, public).await {
+        // The one refusal of a caller that passes; it is counted.
+        Err(problem) if problem.code() == Code::BrokerUnavailable => {
+            return tell(Refusal::NotYet, request, &wanted, public);
+        }
+        grant => grant?,
+    };
     if public.health.phase() == Phase::Draining {
         return refuse(Refusal::Drain, request, &wanted, public);
     }
@@ -142,7 +148,15 @@ pub(super) async fn authorize(
 ) -> Result<Grant, Problem> {
     let rejected = &public.connections.rejected;
     let grant = recognise(request, public).await;
-    let grant = grant.inspect_err(|_| rejected.of(RejectReason::Unauthorized).inc())?;
+    let grant = grant.inspect_err(|error| {
+        let passes = *error == AuthError::NotYet;
+        let reason = if passes {
+            RejectReason::Unavailable
+        } else {
+            RejectReason::Unauthorized
+        };
+        rejected.of(reason).inc();
+    })?;
     allow(&grant, wanted).inspect_err(|error| {
         public.http.auth_failures.of(error.code()).inc();
         rejected.of(RejectReason::Forbidden).inc();
@@ -206,6 +220,15 @@ fn refuse(
     public: &Public,
 ) -> Result<HttpResponse, Problem> {
     refusal.count(public);
+    tell(refusal, request, wanted, public)
+}
+
+fn tell(
+    refusal: Refusal,
+    request: &HttpRequest,
+    wanted: &SubscribeRequest,
+    public: &Public,
+) -> Result<HttpResponse, Problem> {
     if !accept::is_event_source(request.headers()) {
         return Err(refusal.problem(public));
     }

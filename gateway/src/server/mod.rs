@@ -19,8 +19,10 @@ use tokio::time::{Instant, sleep};
 use crate::auth::Authenticator;
 use crate::broker::run::{BrokerThread, StartError};
 use crate::broker::{Broker, WorkerPort};
-use crate::config::{BrokerMode, Config};
+use crate::config::{AuthMode, BrokerMode, Config};
 use crate::health::Health;
+use crate::http::admin::connections::Roll;
+use crate::http::admin::{self, Admin};
 use crate::http::cors::{self, Cors};
 use crate::http::dev::Cuts;
 use crate::http::framing;
@@ -83,7 +85,9 @@ pub async fn run(
         .limit
         .set(i64::try_from(admission.limit()).unwrap_or(i64::MAX));
     let (drain, draining) = watch::channel(None);
+    let roll = Roll::new(settings::streams(&config).node);
     let seats = Arc::new(WorkerSeats {
+        roll: roll.clone(),
         ports: Mutex::new(ports),
         broker: broker.clone(),
         admission: admission.clone(),
@@ -96,7 +100,19 @@ pub async fn run(
     let transport = settings::transport(&config, tls.transpose()?, &metrics);
     let public = (listeners.public, transport);
     let public = public_server(&config, public, workers, &health, seats)?;
-    let admin = admin_server(listeners.admin, &health, &metrics)?;
+    let commands = settings::admin(
+        &config,
+        listeners.admin.local_addr()?,
+        &broker,
+        roll,
+        &metrics,
+    );
+    let probes = Probes::new(
+        health.clone(),
+        metrics.clone(),
+        broker.revocations().clone(),
+    );
+    let admin = admin_server(listeners.admin, probes, commands)?;
     let node = Node {
         handles: [public.handle(), admin.handle()],
         health,
@@ -108,8 +124,8 @@ pub async fn run(
     let mut running = std::pin::pin!(async { tokio::try_join!(public, admin).map(|_| ()) });
     let outcome = tokio::select! {
         ended = &mut running => return Ok(ended?),
-        () = node.follow(&broker) => Err(RunError::BrokerEnded),
         () = tls::follow(certificate) => Ok(()),
+        () = node.follow(&broker, config.auth.mode == AuthMode::Jwt) => Err(RunError::BrokerEnded),
         () = shutdown => Ok(()),
     };
     tokio::join!(node.leave(&config), &mut running).1?;
@@ -139,6 +155,7 @@ struct WorkerSeats {
     admission: Admission,
     metrics: Metrics,
     draining: watch::Receiver<Option<Drain>>,
+    roll: Roll,
     cuts: web::Data<Cuts>,
     page: web::Data<page::Index>,
 }
@@ -158,7 +175,7 @@ impl WorkerSeats {
             self.admission.clone(),
             (self.metrics.connections.clone(), self.metrics.hub.clone()),
             self.draining.clone(),
-            self.cuts.orders(),
+            (self.cuts.orders(), self.roll.questions()),
         ))
     }
 }
@@ -174,6 +191,7 @@ fn public_server(
         .map_err(|key| RunError::Settings(format!("{key} is missing")))?;
     let public = web::Data::new(Public {
         authenticator,
+        revocations: settings::revocations(&seats.broker),
         broker: seats.broker.clone(),
         health: health.clone(),
         limits: settings::public(config),
@@ -217,11 +235,15 @@ fn public_server(
 
 fn admin_server(
     listener: TcpListener,
-    health: &Health,
-    metrics: &Metrics,
+    probes: Probes,
+    commands: Admin,
 ) -> Result<Server, RunError> {
-    let probes = Probes::new(health.clone(), metrics.clone());
-    let server = HttpServer::new(move || App::new().configure(|app| probes.routes(app)));
+    let commands = web::Data::new(commands);
+    let server = HttpServer::new(move || {
+        App::new()
+            .configure(|app| admin::routes(&commands, app))
+            .configure(|app| probes.routes(app))
+    });
     let server = server
         .workers(1)
         .disable_signals()
@@ -240,16 +262,23 @@ struct Node {
 }
 
 impl Node {
-    /// Tells health what the broker says about its connection, for as long as there is a broker.
-    async fn follow(&self, broker: &Broker) {
+    /// Tells health what the broker says about its connection, for as long as there is a broker. A node that takes
+    /// tokens has started once it knows which are revoked.
+    async fn follow(&self, broker: &Broker, takes_tokens: bool) {
         let mut connected = broker.connected();
+        let mut known = broker.revocations().known();
         loop {
-            if *connected.borrow_and_update() {
-                self.health.broker_connected();
-            } else {
-                self.health.broker_away();
+            let may_serve = *known.borrow_and_update() || !takes_tokens;
+            match *connected.borrow_and_update() {
+                true if may_serve => self.health.broker_connected(),
+                true => {}
+                false => self.health.broker_away(),
             }
-            if connected.changed().await.is_err() {
+            let changed = tokio::select! {
+                changed = connected.changed() => changed,
+                changed = known.changed() => changed,
+            };
+            if changed.is_err() {
                 return;
             }
         }

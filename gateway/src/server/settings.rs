@@ -10,12 +10,16 @@ use rustls::pki_types::pem::PemObject as _;
 use sluice_wire::keys::Keys;
 use sluice_wire::publish::Defaults;
 
+use crate::auth::revoked::RevocationCheck;
 use crate::broker::embedded::EmbeddedSettings;
 use crate::broker::redis::{Certificates, RedisSettings, Topology};
 use crate::broker::reports::ReportSettings;
-use crate::broker::{BackendSettings, BrokerSettings};
+use crate::broker::{BackendSettings, Broker, BrokerSettings};
 use crate::config::{BrokerMode, Config, Functions, RedisConfig};
 use crate::connection::StreamLimits;
+use crate::http::admin::access::Access;
+use crate::http::admin::connections::Roll;
+use crate::http::admin::{Admin, AdminLimits};
 use crate::http::page;
 use crate::http::params::SubscribeLimits;
 use crate::http::peer::SocketOptions;
@@ -36,6 +40,8 @@ const IDLE_SOCKETS: usize = 1_024;
 const SPARE_SOCKETS: usize = 64;
 /// Descriptors to count on where the system does not tell its limit.
 const USUAL_DESCRIPTORS: usize = 1_024;
+/// How far away the end of a token may be that is accepted.
+const TOKEN_LIFETIME: Duration = Duration::from_secs(24 * 3_600);
 /// Bytes that one pull of a stream gives at most.
 const CHUNK_BYTES: usize = 64 * 1_024;
 
@@ -118,6 +124,7 @@ pub(super) fn broker(config: &Config) -> Result<BrokerSettings, String> {
         worker_queue: limits.worker_queue,
         queue: limits.broker_queue,
         new_heads_per_second: limits.new_heads_per_second,
+        standing_orders: limits.standing_orders,
         backend,
     })
 }
@@ -273,6 +280,37 @@ pub(super) fn transport(
         tls,
         ended: metrics.transport.ended.clone(),
     }
+}
+
+/// The commands of the admin listener that is bound there.
+pub(super) fn admin(
+    config: &Config,
+    bound: SocketAddr,
+    broker: &Broker,
+    roll: Roll,
+    metrics: &Metrics,
+) -> Admin {
+    let access = Access::new(config.admin.token.as_ref(), bound);
+    if !access.is_open() {
+        tracing::info!(%bound, "admin commands are off: `admin.token` is not set, and this address can be reached from elsewhere");
+    }
+    let leeway = config.auth.jwt.leeway;
+    Admin {
+        access,
+        broker: broker.clone(),
+        roll,
+        limits: AdminLimits {
+            token_lifetime: TOKEN_LIFETIME + leeway,
+            leeway,
+            body_wait: config.http.head_timeout,
+        },
+        metrics: metrics.control.clone(),
+    }
+}
+
+/// What verified callers are asked for last.
+pub(super) fn revocations(broker: &Broker) -> RevocationCheck {
+    RevocationCheck::new(broker.revocations().clone(), broker.clock().clone())
 }
 
 pub(super) fn drain(config: &Config) -> Drain {

@@ -26,6 +26,7 @@ pub(in crate::broker) struct DataLink {
     publish: Script,
     pub(super) publish_all: Script,
     pub(super) ensure_head: Script,
+    pub(super) stand: Script,
     pub(super) clock: Clock,
     pub(super) new_heads: Mutex<NewHeads>,
     pub(super) refreshed: Mutex<Option<Instant>>,
@@ -87,6 +88,7 @@ impl DataLink {
             publish: Script::new(publish::script(&events)),
             publish_all: Script::new(batch::script(&events)),
             ensure_head: Script::new(publish::ensure_head_script(&events)),
+            stand: super::standing::script(),
             clock,
             new_heads: Mutex::new(NewHeads::new(new_heads_per_second)),
             refreshed: Mutex::new(None),
@@ -237,7 +239,7 @@ impl DataLink {
 }
 
 impl Script {
-    fn new(text: String) -> Script {
+    pub(super) fn new(text: String) -> Script {
         Script {
             sha: publish::sha1_hex(&text),
             text,

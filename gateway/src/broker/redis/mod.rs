@@ -8,6 +8,7 @@ mod glance;
 mod parse;
 mod reads;
 mod report;
+mod standing;
 mod subscriber;
 mod topology;
 
@@ -20,6 +21,7 @@ use sluice_wire::publish::Defaults;
 use tokio::sync::{mpsc, watch};
 
 pub(super) use data::DataLink;
+pub(super) use standing::Mark;
 pub(super) use subscriber::Subscriber;
 pub use topology::{Certificates, Topology};
 

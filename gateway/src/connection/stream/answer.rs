@@ -14,6 +14,10 @@ impl<T: Transport> Stream<T> {
     /// The answer once there is something to tell or nothing more to wait for. A poll
     /// that has no place to give ends without bytes.
     pub(super) fn pull_answer(&mut self, around: &mut Around<'_>, mut sheet: Sheet) -> Pull {
+        if self.close == Some(CloseReason::Revoked) {
+            self.ended = true;
+            return Pull::End;
+        }
         if !self.greeted {
             self.greeted = true;
             // Each poll begins with another seat: a small limit must not starve the last one.
