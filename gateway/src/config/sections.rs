@@ -191,6 +191,9 @@ pub struct StreamConfig {
     pub slow_consumer_age: Duration,
     #[serde(with = "duration")]
     pub overload_retry: Duration,
+    /// 0 switches the warning off.
+    #[serde(with = "duration")]
+    pub expiring_lead: Duration,
     #[serde(with = "text")]
     pub send_buffer: Size,
     #[serde(with = "duration")]
@@ -234,6 +237,7 @@ pub struct LimitsConfig {
     pub batch_bytes: Size,
     pub batch_events: usize,
     pub batches_at_once: usize,
+    pub ended_streams: usize,
 }
 
 /// `[drain]`: how the node leaves.

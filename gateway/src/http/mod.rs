@@ -1,11 +1,13 @@
 //! The HTTP surface. Only this module knows actix-web.
 
 pub mod accept;
+pub mod asking;
 pub mod batch;
 pub mod body;
 pub mod cors;
 pub mod credentials;
 pub mod dev;
+pub mod explain;
 pub mod framing;
 pub mod history;
 pub mod page;
@@ -16,6 +18,7 @@ pub mod probes;
 pub mod problem;
 pub mod publish;
 pub mod refusal;
+pub mod renewal;
 pub mod routes;
 pub mod streams;
 pub mod subscribe;

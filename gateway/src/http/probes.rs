@@ -6,7 +6,9 @@ use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use actix_web::{HttpResponse, web};
 use serde_json::json;
 
+use super::explain;
 use super::problem::{self, Code, Problem};
+use super::routes::Public;
 use crate::health::{Broker, Health, Phase, Readiness};
 use crate::metrics::Metrics;
 
@@ -15,15 +17,28 @@ use crate::metrics::Metrics;
 pub struct Probes {
     health: Health,
     metrics: Metrics,
+    /// For the commands; without it they are not routed.
+    commands: Option<web::Data<Public>>,
 }
 
 impl Probes {
-    pub fn new(health: Health, metrics: Metrics) -> Probes {
-        Probes { health, metrics }
+    pub fn new(health: Health, metrics: Metrics, commands: Option<web::Data<Public>>) -> Probes {
+        Probes {
+            health,
+            metrics,
+            commands,
+        }
     }
 
     /// Adds `/livez`, `/readyz`, `/healthz` and `/metrics`: `App::new().configure(|app| probes.routes(app))`.
     pub fn routes(&self, app: &mut web::ServiceConfig) {
+        if let Some(public) = &self.commands {
+            app.app_data(public.clone()).service(
+                web::resource("/admin/explain")
+                    .route(web::post().to(explain::post))
+                    .default_service(web::to(|| async { problem::method_not_allowed("POST") })),
+            );
+        }
         app.app_data(web::Data::new(self.clone()))
             .route("/livez", web::get().to(livez))
             .route("/readyz", web::get().to(readyz))
@@ -112,7 +127,7 @@ mod tests {
     async fn probes_follow_the_life_of_the_node() {
         let health = Health::new(&HealthConfig { redis_grace: None });
         let metrics = Metrics::register(&Registry::new()).expect("registers");
-        let probes = Probes::new(health.clone(), metrics);
+        let probes = Probes::new(health.clone(), metrics, None);
         let (status, body) = get(&probes, "/readyz").await;
         assert_eq!(status, 503);
         assert!(body.contains("\"status\":\"starting\""), "{body}");
@@ -133,7 +148,11 @@ mod tests {
     #[actix_web::test]
     async fn metrics_are_served_and_other_paths_are_problems() {
         let metrics = Metrics::register(&Registry::new()).expect("registers");
-        let probes = Probes::new(Health::new(&HealthConfig { redis_grace: None }), metrics);
+        let probes = Probes::new(
+            Health::new(&HealthConfig { redis_grace: None }),
+            metrics,
+            None,
+        );
         let (status, body) = get(&probes, "/metrics").await;
         assert_eq!(status, 200);
         assert!(body.contains("sluice_build_info{version="), "{body}");

@@ -1,6 +1,8 @@
 //! One worker thread's streams at the edge: bodies that pull their bytes, and
 //! the one local task that feeds the worker and tells time.
 
+mod orders;
+
 use std::cell::{Cell, RefCell};
 use std::pin::Pin;
 use std::rc::Rc;
@@ -155,7 +157,7 @@ impl LocalStreams {
                     }
                 }
                 Ok(order) = orders.recv() => {
-                    self.0.worker.borrow_mut().obey(&order, clock.now());
+                    self.obey(&order);
                 }
                 Ok(order) = cuts.recv() => {
                     let cut = self.0.worker.borrow_mut().cut();

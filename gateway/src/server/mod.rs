@@ -19,6 +19,7 @@ use crate::broker::run::{BrokerThread, StartError};
 use crate::broker::{Broker, WorkerPort};
 use crate::config::{BrokerMode, Config};
 use crate::health::Health;
+use crate::http::asking::Asks;
 use crate::http::cors::{self, Cors};
 use crate::http::dev::Cuts;
 use crate::http::framing;
@@ -86,8 +87,9 @@ pub async fn run(
         cuts: web::Data::new(Cuts::new(settings::streams(&config).node)),
         page: web::Data::new(settings::page(&config, listeners.public.local_addr()?)),
     });
-    let public = public_server(&config, listeners.public, workers, &health, seats)?;
-    let admin = admin_server(listeners.admin, &health, &metrics)?;
+    let shared = shared(&config, &health, &seats)?;
+    let public = public_server(&config, listeners.public, workers, shared.clone(), seats)?;
+    let admin = admin_server(listeners.admin, &health, &metrics, shared)?;
     let node = Node {
         handles: [public.handle(), admin.handle()],
         health,
@@ -152,17 +154,17 @@ impl WorkerSeats {
     }
 }
 
-fn public_server(
+/// What the routes of both listeners need.
+fn shared(
     config: &Config,
-    listener: TcpListener,
-    workers: usize,
     health: &Health,
-    seats: Arc<WorkerSeats>,
-) -> Result<Server, RunError> {
+    seats: &WorkerSeats,
+) -> Result<web::Data<Public>, RunError> {
     let authenticator = Authenticator::from_config(&config.auth)
         .map_err(|key| RunError::Settings(format!("{key} is missing")))?;
-    let public = web::Data::new(Public {
+    Ok(web::Data::new(Public {
         authenticator,
+        asks: Asks::new(seats.broker.clone()),
         broker: seats.broker.clone(),
         health: health.clone(),
         limits: settings::public(config),
@@ -170,7 +172,16 @@ fn public_server(
         http: seats.metrics.http.clone(),
         connections: seats.metrics.connections.clone(),
         resets_told: seats.metrics.hub.resets_told.clone(),
-    });
+    }))
+}
+
+fn public_server(
+    config: &Config,
+    listener: TcpListener,
+    workers: usize,
+    public: web::Data<Public>,
+    seats: Arc<WorkerSeats>,
+) -> Result<Server, RunError> {
     let cors = web::Data::new(Cors::new(&config.http.cors_origins, config.dev));
     let options = settings::sockets(config);
     let per_worker = settings::sockets_per_worker(seats.admission.limit(), workers);
@@ -213,8 +224,11 @@ fn admin_server(
     listener: TcpListener,
     health: &Health,
     metrics: &Metrics,
+    public: web::Data<Public>,
 ) -> Result<Server, RunError> {
-    let probes = Probes::new(health.clone(), metrics.clone());
+    // The commands are for everybody who reaches the listener: only where that is this machine.
+    let commands = listener.local_addr()?.ip().is_loopback().then_some(public);
+    let probes = Probes::new(health.clone(), metrics.clone(), commands);
     let server = HttpServer::new(move || App::new().configure(|app| probes.routes(app)));
     let server = server
         .workers(1)

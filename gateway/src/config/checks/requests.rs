@@ -25,4 +25,5 @@ pub(super) fn check(limits: &LimitsConfig, found: &mut Findings) {
     );
     found.within("limits.batch_events", &limits.batch_events, 1, 100_000);
     found.within("limits.batches_at_once", &limits.batches_at_once, 1, 10_000);
+    found.within("limits.ended_streams", &limits.ended_streams, 0, 1_000_000);
 }

@@ -17,6 +17,9 @@ use crate::hub::exchange::{Placed, Ticket};
 use crate::hub::frame::EventFrame;
 use crate::hub::ring::RingLimits;
 
+#[path = "token_tests.rs"]
+mod token;
+
 const TIMEOUT: Duration = Duration::from_secs(20);
 const OPEN_WAIT: Duration = Duration::from_secs(1);
 const SECOND: Duration = Duration::from_secs(1);
@@ -47,6 +50,8 @@ fn worker() -> Worker<Peer> {
         slow_consumer_age: Duration::from_secs(5),
         backfill_events: 100,
         chunk_bytes: 64 * 1_024,
+        expiring_lead: Duration::from_secs(60),
+        ended_streams: 2,
     };
     Worker::new(limits, 1)
 }
