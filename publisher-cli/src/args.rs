@@ -3,6 +3,7 @@
 
 mod demo;
 mod doctor;
+mod explain;
 mod install_function;
 mod line;
 mod link;
@@ -21,9 +22,10 @@ use crate::failure::Failure;
 use crate::pace::Rate;
 pub use demo::Demo;
 pub use doctor::Doctor;
+pub use explain::Explain;
 pub use install_function::InstallFunction;
 use install_function::install_function;
-use line::{ChannelsLine, CommandLine, HistoryLine, Line, PublishLine};
+use line::{ChannelsLine, CommandLine, HistoryLine, Line, PublishLine, TailLine};
 pub use link::{GatewayAddress, Link, RedisAddress};
 use link::{link, needed_redis};
 use start::start;
@@ -78,6 +80,7 @@ pub struct Tail {
     pub start: Start,
     pub count: Option<NonZeroU64>,
     pub json: bool,
+    pub explain: Option<Explain>,
 }
 
 /// `sluice history`, resolved.
@@ -145,13 +148,7 @@ fn resolve(line: Line, matches: &ArgMatches) -> Result<Command, Failure> {
             rate: line.rate,
             json: line.json,
         }),
-        CommandLine::Tail(line) => Command::Tail(Tail {
-            start: start(line.start)?,
-            link: link(&line.link, matches)?,
-            channels: channels(line.channels)?,
-            count: line.count,
-            json: line.json,
-        }),
+        CommandLine::Tail(line) => Command::Tail(tail(line, matches)?),
         CommandLine::History(line) => Command::History(history(line, matches)?),
         CommandLine::Channels(line) => Command::Channels(channels_listed(line)?),
         CommandLine::InstallFunction(line) => Command::InstallFunction(install_function(&line)?),
@@ -164,6 +161,18 @@ fn resolve(line: Line, matches: &ArgMatches) -> Result<Command, Failure> {
                 command: line.command,
             },
         }),
+    })
+}
+
+fn tail(line: TailLine, matches: &ArgMatches) -> Result<Tail, Failure> {
+    let link = link(&line.link, matches)?;
+    Ok(Tail {
+        explain: explain::resolve(line.explain.as_deref(), &line.admin, &link)?,
+        start: start(line.start)?,
+        link,
+        channels: channels(line.channels)?,
+        count: line.count,
+        json: line.json,
     })
 }
 

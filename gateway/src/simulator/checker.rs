@@ -10,6 +10,7 @@ use sluice_wire::position::Position;
 use super::eventsource::{Block, Places, name_hash, places};
 use super::message::Message;
 use super::past::{Loss, Past, Record, Time};
+use super::right::check_right;
 use crate::hub::frame::Format;
 
 /// What a client asked for.
@@ -428,22 +429,6 @@ impl Reader {
         }
         self.counts.ephemerals += 1;
         Ok(())
-    }
-}
-
-/// Whether the token allows the block: nothing but the end comes after its own end, and that end not before.
-fn check_right(block: &Block, asked: &Asked, now: Time) -> Verdict {
-    let kind = block.event_type.as_str();
-    let ends = kind == "sluice.close" && block.data.contains("token_expired");
-    match asked.expires_at {
-        Some(at) if at <= now && kind != "sluice.close" => {
-            Err(format!("delivered after the token's end: {block:?}"))
-        }
-        Some(at) if now < at && ends => Err(format!("ended before its token: {block:?}")),
-        None if ends || kind == "sluice.expiring" => {
-            Err(format!("the end of a token that there is not: {block:?}"))
-        }
-        Some(_) | None => Ok(()),
     }
 }
 

@@ -8,6 +8,7 @@ mod delivery;
 mod foreign;
 mod library;
 mod orders;
+mod renewal;
 mod reports;
 mod waiting;
 mod warnings;

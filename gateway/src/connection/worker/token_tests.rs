@@ -2,7 +2,6 @@
 
 use super::*;
 use crate::auth::patterns::Patterns;
-use crate::connection::Expiry;
 use crate::orders::asking::{Finding, Nonce};
 use crate::orders::explain::{Question, Verdict};
 use crate::orders::renewal::Fresh;
