@@ -12,6 +12,7 @@ use bytes::{Bytes, BytesMut};
 use slab::Slab;
 use sluice_wire::channel::Channel;
 use sluice_wire::cursor;
+use sluice_wire::position::Position;
 use smallvec::SmallVec;
 
 use super::blocks::{self, Status};
@@ -160,12 +161,13 @@ impl<T: Transport> Stream<T> {
         self.notify(now);
     }
 
-    /// Notes that a seat's place has become known.
-    pub(super) fn known(&mut self, seat: usize, status: Status) {
+    /// Notes that a seat's place has become known, and with which one it begins.
+    pub(super) fn known(&mut self, seat: usize, status: Status, began: Option<Position>) {
         if let Some(seat) = self.seats.get_mut(seat)
             && seat.status == Status::Waiting
         {
             seat.status = status;
+            seat.began = began.map(Position::to_bytes).unwrap_or_default();
             self.news = true;
         }
     }

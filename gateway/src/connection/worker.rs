@@ -331,6 +331,7 @@ impl<T: Transport> Worker<T> {
             place: None,
             state: State::Unsettled,
             status: Status::Waiting,
+            began: [0; 12],
             replayed: 0,
         });
     }

@@ -27,8 +27,8 @@ pub enum Verdict {
     OpenedAfter,
     /// It was handed to the stream's socket.
     Delivered,
-    /// It was delivered, or lies before the place that the stream began with.
-    DeliveredOrBefore,
+    /// It lies before the place that the stream's reader came with.
+    BeforeStart,
     /// A reset skipped it, and that was told.
     Reset,
     /// The stream sends history and has not come to it.

@@ -30,27 +30,18 @@ impl Case<'_> {
     }
 
     /// What it means that the reader's place is at the event or past it.
-    fn passed(&self, opened_at: Duration, began: Status, how: &str) -> (Verdict, String) {
-        let opened = self.unix_ms(opened_at);
-        if self.event.id().ms >= opened {
-            return (
-                Verdict::Delivered,
-                format!("delivered: {how}, and the event is younger than the stream"),
-            );
-        }
-        let opened = rfc3339(opened);
-        match began {
-            Status::Live => (
+    fn passed(&self, began: Option<Position>, status: Status, how: &str) -> (Verdict, String) {
+        match began.filter(|began| is_past(*began, self.event)) {
+            None => (Verdict::Delivered, format!("delivered: {how}")),
+            Some(began) if status == Status::Live => (
                 Verdict::OpenedAfter,
-                format!(
-                    "not sent: the stream began live at {opened}, after the event, by Redis's clock"
-                ),
+                format!("not sent: the stream began live after it, at {began}"),
             ),
-            Status::Waiting | Status::Resumed | Status::Reset => (
-                Verdict::DeliveredOrBefore,
+            Some(began) => (
+                Verdict::BeforeStart,
                 format!(
-                    "{how}; the event is older than the stream ({opened}), which began in history: \
-                     delivered, unless the place that its reader came with was past it already"
+                    "not sent: it is not after the place that the stream began with, {began}, which its reader brought or \
+                     asked for"
                 ),
             ),
         }
@@ -118,7 +109,7 @@ impl<T: Transport> Worker<T> {
                 ) {
                     (Some(reset), _) => reset_told(reset.reason.as_label()),
                     (None, Some(place)) => {
-                        case.passed(ended.opened_at, seat.status, &by_id(place, case.event))
+                        case.passed(seat.began, seat.status, &by_id(place, case.event))
                     }
                     (None, None) => (
                         Verdict::Ended,
@@ -151,13 +142,13 @@ impl<T: Transport> Worker<T> {
         if let (State::Live { next }, Some(serial)) = (&seat.state, held) {
             return if serial < *next {
                 let how = "the stream's place is past the event on the channel's chain";
-                case.passed(stream.opened_at, seat.status, how)
+                case.passed(seat.began(), seat.status, how)
             } else {
                 waiting(stream, case)
             };
         }
         if let Some(place) = seat.place.filter(|place| is_past(*place, case.event)) {
-            return case.passed(stream.opened_at, seat.status, &by_id(place, case.event));
+            return case.passed(seat.began(), seat.status, &by_id(place, case.event));
         }
         match &seat.state {
             State::Asking { .. } | State::Probed(_) | State::Unsettled => (

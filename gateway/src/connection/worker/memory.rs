@@ -40,6 +40,7 @@ pub(super) struct EndedSeat {
     pub(super) channel: Channel,
     pub(super) place: Option<Position>,
     pub(super) status: Status,
+    pub(super) began: Option<Position>,
 }
 
 impl Memory {
@@ -73,6 +74,7 @@ impl Memory {
                 channel: channels.get(seat.channel)?.name.clone(),
                 place: seat.place,
                 status: seat.status,
+                began: seat.began(),
             })
         });
         let ended = EndedStream {

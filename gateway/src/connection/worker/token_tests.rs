@@ -319,7 +319,7 @@ fn what_became_of_an_event_is_said_as_far_as_it_is_known() {
     assert_eq!(ask(&worker, 8), Some(Verdict::NotSeen));
     assert_eq!(
         ask(&worker, 7),
-        Some(Verdict::DeliveredOrBefore),
+        Some(Verdict::BeforeStart),
         "it resumed there"
     );
     publish(&mut worker, "a", 8, now);
@@ -377,4 +377,23 @@ fn ended_streams_are_remembered_up_to_their_limit() {
     worker.remove(key, now).expect("there");
     let known = [1, 2, 3, 4].map(|n| why(&worker, n, "a", 9, now).is_some());
     assert_eq!(known, [false, true, true, false]);
+}
+
+/// However many streams a worker has, each is looked at within a second of its token's end.
+#[test]
+fn among_very_many_an_expired_stream_ends_within_a_second() {
+    let (mut worker, now) = (worker(), SECOND);
+    let ends = now + SECOND * 2;
+    let count = SWEPT_AT_ONCE + 10;
+    for _ in 0..count {
+        let opening = stream(1, &["a"], EVENTS, Some(ends));
+        worker.open(&opening, Peer::default(), now);
+    }
+    let tick = Duration::from_millis(100);
+    for n in 0..10 {
+        worker.tick(ends + tick * n);
+    }
+    let open = (0..count).filter(|key| worker.close_reason(*key).is_none());
+    assert_eq!(open.count(), 0);
+    assert_eq!(worker.close_reason(0), Some(CloseReason::TokenExpired));
 }

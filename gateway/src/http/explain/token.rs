@@ -86,8 +86,14 @@ fn verification(token: &str, grant: &Result<Grant, AuthError>, steps: &mut Vec<S
         detail: detail.to_owned(),
     };
     let failed = grant.as_ref().err();
-    let at = failed.map(failing);
     let parts = parts(token);
+    let odd = parts.as_ref().is_some_and(|(header, _)| !is_signed(header));
+    let at = failed.map(|error| match failing(error) {
+        // Such a token gets no further, whatever its claims are.
+        "form" => "form",
+        _ if odd => "header",
+        check => check,
+    });
     let words = failed.map(ToString::to_string).unwrap_or_default();
     let Some((header, claims)) = parts.filter(|_| at != Some("form")) else {
         let detail = if words.is_empty() {
@@ -189,30 +195,28 @@ fn failing(error: &AuthError) -> &'static str {
         AuthError::Scope { .. } => return "claims",
         AuthError::Invalid(text) => *text,
     };
+    // Either may be meant: nothing is said of the signature then.
+    if text.starts_with("header or claims") {
+        return "verification";
+    }
     let marks: [(&str, &[&str]); 8] = [
+        ("claims", &["pattern", "`sub`", "`jti`", "`iat`"]),
         ("form", &["malformed", "longer than"]),
         ("signature", &["signature"]),
-        (
-            "header",
-            &[
-                "`alg`", "`typ`", "`crit`", "`kid`", "`jku`", "`jwk`", "`x5u`", "key",
-            ],
-        ),
         ("nbf", &["`nbf`"]),
         ("iss", &["`iss`"]),
         ("aud", &["`aud`"]),
         ("exp", &["`exp`"]),
-        ("claims", &["claim", "pattern", "`sub`", "`jti`", "`iat`"]),
+        (
+            "header",
+            &[
+                "`alg`", "`typ`", "`crit`", "`kid`", "`jku`", "`jwk`", "`x5u`", "header", "key",
+            ],
+        ),
     ];
     let has = |marks: &[&str]| marks.iter().any(|mark| text.contains(mark));
-    // The words for a malformed pattern are of the claims.
-    let marks = marks
-        .iter()
-        .filter(|(check, _)| *check != "form" || !text.contains("pattern"));
-    marks
-        .clone()
-        .find(|(_, marks)| has(marks))
-        .map_or("verification", |(check, _)| *check)
+    let found = marks.iter().find(|(_, marks)| has(marks));
+    found.map_or("verification", |(check, _)| *check)
 }
 
 /// Header and claims, not verified.
@@ -230,6 +234,12 @@ fn parts(token: &str) -> Option<(Value, Value)> {
         value.is_object().then_some(value)
     };
     Some((object(header)?, object(claims)?))
+}
+
+/// Whether the header names an algorithm that signs.
+fn is_signed(header: &Value) -> bool {
+    let named = header["alg"].as_str().unwrap_or_default();
+    named != "none" && ALGORITHMS.contains(&named)
 }
 
 /// What the header says of the key.
