@@ -9,6 +9,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::connection::ConnectionId;
 use crate::holder::Holder;
+pub mod asking;
+pub mod explain;
+pub mod renewal;
+
+use asking::Answer;
+use explain::Question;
+use renewal::{Fresh, Renewal};
 
 /// Something that every node has to do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,6 +25,14 @@ pub enum Order {
     Disconnect(Whom),
     /// Take no token that fits any more, and end its streams with `revoked`.
     Revoke(Revocation),
+    /// Let one stream go on with a new token, and answer if it is here.
+    Renew(Renewal),
+    /// The same for every stream of the browser session that is the holder's. Nobody answers.
+    RenewSession(Fresh),
+    /// Say why a stream did or did not get an event, if it is here or was.
+    Explain(Question),
+    /// For whoever asked.
+    Answer(Answer),
 }
 
 /// Which streams are meant: those that fit everything given. Nothing given means all.
@@ -101,7 +116,12 @@ impl Order {
             Order::Revoke(revocation) if *revocation == Revocation::default() => {
                 Err(OrderError::Empty)
             }
-            Order::Revoke(_) | Order::Disconnect(_) => Ok(self),
+            Order::Revoke(_)
+            | Order::Disconnect(_)
+            | Order::Renew(_)
+            | Order::RenewSession(_)
+            | Order::Explain(_)
+            | Order::Answer(_) => Ok(self),
         }
     }
 }
@@ -168,6 +188,52 @@ fn read<T: for<'a> Deserialize<'a>>(text: &[u8]) -> Result<T, OrderError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn questions_and_answers_read_back() {
+        use crate::auth::patterns::Patterns;
+        use crate::holder::Holder;
+        use asking::{Finding, Nonce};
+
+        let nonce = Nonce::from_bytes([7; 16]);
+        let fresh = Fresh {
+            holder: Holder {
+                subject: Some("42".to_owned()),
+                ..Holder::default()
+            },
+            expires_at: 1,
+            subscribe: Patterns::parse(&["user.{sub}".to_owned()], "42").expect("patterns"),
+        };
+        let connection = ConnectionId::from_bytes([9; 16]);
+        for order in [
+            Order::RenewSession(fresh.clone()),
+            Order::Renew(Renewal {
+                nonce,
+                connection,
+                fresh,
+            }),
+            Order::Explain(Question {
+                nonce,
+                connection,
+                channel: "a".to_owned(),
+                id: "1-0.00000001".to_owned(),
+            }),
+            Order::Answer(Answer {
+                nonce,
+                finding: Finding::Renewed,
+            }),
+            Order::Answer(Answer {
+                nonce,
+                finding: Finding::MissingChannel {
+                    channel: "a".to_owned(),
+                },
+            }),
+        ] {
+            let text = order.to_json();
+            let back = Order::from_json(text.as_bytes());
+            assert_eq!(back.expect("reads"), order, "{text}");
+        }
+    }
 
     #[test]
     fn an_order_reads_back_and_what_is_none_does_not() {

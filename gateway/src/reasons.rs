@@ -258,6 +258,7 @@ labels! {
         Revoke = "revoke",
         Disconnect = "disconnect",
         Connections = "connections",
+        Explain = "explain",
     }
 }
 

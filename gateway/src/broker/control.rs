@@ -123,6 +123,19 @@ impl Broker {
         answer.await.unwrap_or_else(|_| lost())
     }
 
+    /// Tells all nodes without waiting for it, for who must not wait. It is lost where there is no room for it, and
+    /// while the broker is away.
+    pub fn tell_in_passing(&self, order: &Order) {
+        let (reply, _) = oneshot::channel();
+        let command = Command::Tell(order.to_json(), reply);
+        self.commands.try_send(command).ok();
+    }
+
+    /// Tells this node alone, for what can be done without the others.
+    pub fn tell_here(&self, order: Order) {
+        self.shelf.tell(order);
+    }
+
     /// The orders of all nodes, from now on.
     #[must_use]
     pub fn orders(&self) -> broadcast::Receiver<Arc<Order>> {

@@ -142,7 +142,11 @@ impl Shelf {
         let entries = held.orders.values();
         let revocations = entries.filter_map(|entry| match &entry.standing.order {
             Order::Revoke(revocation) => Some((revocation, entry.standing.until)),
-            Order::Disconnect(_) => None,
+            Order::Disconnect(_)
+            | Order::Renew(_)
+            | Order::RenewSession(_)
+            | Order::Explain(_)
+            | Order::Answer(_) => None,
         });
         self.revocations.replace(revocations);
         self.count(&held);
@@ -152,6 +156,8 @@ impl Shelf {
                 // Whoever is here since before the first reading came after these.
                 Order::Disconnect(_) if first => {}
                 Order::Disconnect(_) | Order::Revoke(_) => self.tell(self.late(&standing)),
+                Order::Renew(_) | Order::RenewSession(_) | Order::Explain(_) | Order::Answer(_) => {
+                }
             }
         }
         lost.into_values().collect()
@@ -163,7 +169,11 @@ impl Shelf {
         let entries = held.orders.values();
         let disconnects = entries.filter(|entry| match entry.standing.order {
             Order::Disconnect(_) => true,
-            Order::Revoke(_) => false,
+            Order::Revoke(_)
+            | Order::Renew(_)
+            | Order::RenewSession(_)
+            | Order::Explain(_)
+            | Order::Answer(_) => false,
         });
         disconnects
             .map(|entry| self.late(&entry.standing))
@@ -181,7 +191,11 @@ impl Shelf {
     /// As it is to be obeyed now: a disconnect spares who has come since it was given.
     fn late(&self, standing: &Standing) -> Order {
         match &standing.order {
-            Order::Revoke(revocation) => Order::Revoke(revocation.clone()),
+            other @ (Order::Revoke(_)
+            | Order::Renew(_)
+            | Order::RenewSession(_)
+            | Order::Explain(_)
+            | Order::Answer(_)) => other.clone(),
             Order::Disconnect(whom) => {
                 let age = self.clock.wall().saturating_sub(standing.at);
                 let given = self.clock.now().checked_sub(Duration::from_millis(age));

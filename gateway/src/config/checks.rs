@@ -264,6 +264,12 @@ fn stream(stream: &StreamConfig, found: &mut Findings) {
         minutes(10),
     );
     found.within(
+        "stream.expiring_lead",
+        &stream.expiring_lead,
+        Duration::ZERO,
+        days(1),
+    );
+    found.within(
         "stream.send_buffer",
         &stream.send_buffer,
         Size::kib(4),

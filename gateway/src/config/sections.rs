@@ -212,6 +212,9 @@ pub struct StreamConfig {
     pub slow_consumer_age: Duration,
     #[serde(with = "duration")]
     pub overload_retry: Duration,
+    /// 0 switches the warning off.
+    #[serde(with = "duration")]
+    pub expiring_lead: Duration,
     #[serde(with = "text")]
     pub send_buffer: Size,
     #[serde(with = "duration")]
@@ -258,6 +261,7 @@ pub struct LimitsConfig {
     pub batch_events: usize,
     pub batches_at_once: usize,
     pub standing_orders: usize,
+    pub ended_streams: usize,
 }
 
 /// `[drain]`: how the node leaves.

@@ -2,6 +2,7 @@
 
 pub mod accept;
 pub mod admin;
+pub mod asking;
 pub mod batch;
 pub mod body;
 pub mod cors;
@@ -18,6 +19,7 @@ pub mod probes;
 pub mod problem;
 pub mod publish;
 pub mod refusal;
+pub mod renewal;
 pub mod routes;
 pub mod streams;
 pub mod subscribe;

@@ -57,8 +57,10 @@ codes! {
     TokenExpired = "token_expired", UNAUTHORIZED, "The token has expired";
     TokenRevoked = "token_revoked", UNAUTHORIZED, "The token was revoked";
     InsufficientScope = "insufficient_scope", FORBIDDEN, "The token does not allow this";
+    OtherSubject = "other_subject", FORBIDDEN, "The stream belongs to another subject";
     OriginNotAllowed = "origin_not_allowed", FORBIDDEN, "The page's origin is not allowed";
     NotFound = "not_found", NOT_FOUND, "There is nothing here";
+    UnknownConnection = "unknown_connection", NOT_FOUND, "No such stream is open";
     MethodNotAllowed = "method_not_allowed", METHOD_NOT_ALLOWED, "The method is not offered here";
     NotAcceptable = "not_acceptable", NOT_ACCEPTABLE, "None of the accepted media types is offered";
     BodyTimeout = "body_timeout", REQUEST_TIMEOUT, "The body took too long";

@@ -5,9 +5,10 @@ use std::time::Duration;
 use actix_web::web;
 use tokio::sync::Semaphore;
 
+use super::asking::Asks;
 use super::params::SubscribeLimits;
 use super::poll::PollLimits;
-use super::{batch, dev, history, page, poll, problem, publish, subscribe};
+use super::{batch, dev, history, page, poll, problem, publish, renewal, subscribe};
 use crate::auth::Authenticator;
 use crate::auth::revoked::RevocationCheck;
 use crate::broker::Broker;
@@ -27,6 +28,8 @@ pub struct Public {
     pub broker: Broker,
     pub health: Health,
     pub limits: PublicLimits,
+    /// Questions to all nodes.
+    pub asks: Asks,
     /// A permit for each batch that may begin.
     pub batches: Semaphore,
     pub http: HttpMetrics,
@@ -71,6 +74,11 @@ pub fn add(app: &mut web::ServiceConfig, dev: bool) {
             .default_service(web::to(|| async {
                 problem::method_not_allowed("GET, HEAD, POST")
             })),
+    );
+    app.service(
+        web::resource("/v1/events/{connection}/token")
+            .route(web::post().to(renewal::post))
+            .default_service(web::to(|| async { problem::method_not_allowed("POST") })),
     );
     app.service(
         web::resource(POLL)

@@ -2,6 +2,7 @@
 //! the one local task that feeds the worker and tells time.
 
 mod heard;
+mod orders;
 
 use std::cell::{Cell, RefCell};
 use std::pin::Pin;

@@ -18,6 +18,7 @@ use super::params::SubscribeRequest;
 use super::peer::Peer;
 use super::problem::{Code, Problem};
 use super::refusal::Refusal;
+use super::renewal;
 use super::routes::Public;
 use super::streams::LocalStreams;
 use crate::auth::{Action, AuthError, Grant};
@@ -182,10 +183,6 @@ pub(super) fn opening(
     grant: &Grant,
     public: &Public,
 ) -> Opening {
-    let left = grant.expires_at.map(|at| {
-        at.duration_since(SystemTime::now())
-            .unwrap_or(Duration::ZERO)
-    });
     Opening {
         id: ConnectionId::from_bytes(rand::random()),
         holder: Arc::clone(&grant.holder),
@@ -193,7 +190,9 @@ pub(super) fn opening(
         start: wanted.start.clone(),
         incoming: wanted.incoming.clone(),
         shape,
-        expires_at: left.map(|left| public.broker.clock().now() + left),
+        expires_at: grant
+            .expires_at
+            .map(|at| renewal::expiry(at, public.broker.clock().now())),
     }
 }
 

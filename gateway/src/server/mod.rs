@@ -23,6 +23,7 @@ use crate::config::{AuthMode, BrokerMode, Config};
 use crate::health::Health;
 use crate::http::admin::connections::Roll;
 use crate::http::admin::{self, Admin};
+use crate::http::asking::Asks;
 use crate::http::cors::{self, Cors};
 use crate::http::dev::Cuts;
 use crate::http::framing;
@@ -96,10 +97,11 @@ pub async fn run(
         cuts: web::Data::new(Cuts::new(settings::streams(&config).node)),
         page: web::Data::new(settings::page(&config, listeners.public.local_addr()?)),
     });
+    let shared = shared(&config, &health, &seats)?;
     let tls = certificate.as_ref().map(tls::Certificate::server_config);
     let transport = settings::transport(&config, tls.transpose()?, &metrics);
     let public = (listeners.public, transport);
-    let public = public_server(&config, public, workers, &health, seats)?;
+    let public = public_server(&config, public, workers, shared.clone(), seats)?;
     let commands = settings::admin(
         &config,
         listeners.admin.local_addr()?,
@@ -112,7 +114,7 @@ pub async fn run(
         metrics.clone(),
         broker.revocations().clone(),
     );
-    let admin = admin_server(listeners.admin, probes, commands)?;
+    let admin = admin_server(listeners.admin, probes, commands, shared)?;
     let node = Node {
         handles: [public.handle(), admin.handle()],
         health,
@@ -180,18 +182,18 @@ impl WorkerSeats {
     }
 }
 
-fn public_server(
+/// What the routes of both listeners need.
+fn shared(
     config: &Config,
-    (listener, transport): (TcpListener, Transport),
-    workers: usize,
     health: &Health,
-    seats: Arc<WorkerSeats>,
-) -> Result<Server, RunError> {
+    seats: &WorkerSeats,
+) -> Result<web::Data<Public>, RunError> {
     let authenticator = Authenticator::from_config(&config.auth)
         .map_err(|key| RunError::Settings(format!("{key} is missing")))?;
-    let public = web::Data::new(Public {
+    Ok(web::Data::new(Public {
         authenticator,
         revocations: settings::revocations(&seats.broker),
+        asks: Asks::new(seats.broker.clone()),
         broker: seats.broker.clone(),
         health: health.clone(),
         limits: settings::public(config),
@@ -199,7 +201,16 @@ fn public_server(
         http: seats.metrics.http.clone(),
         connections: seats.metrics.connections.clone(),
         resets_told: seats.metrics.hub.resets_told.clone(),
-    });
+    }))
+}
+
+fn public_server(
+    config: &Config,
+    (listener, transport): (TcpListener, Transport),
+    workers: usize,
+    public: web::Data<Public>,
+    seats: Arc<WorkerSeats>,
+) -> Result<Server, RunError> {
     let cors = web::Data::new(Cors::new(&config.http.cors_origins, config.dev));
     let head = web::Data::new(head::HeadBytes(config.http.head_bytes.get()));
     let per_worker = settings::sockets_per_worker(seats.admission.limit(), workers);
@@ -237,10 +248,12 @@ fn admin_server(
     listener: TcpListener,
     probes: Probes,
     commands: Admin,
+    public: web::Data<Public>,
 ) -> Result<Server, RunError> {
     let commands = web::Data::new(commands);
     let server = HttpServer::new(move || {
         App::new()
+            .app_data(public.clone())
             .configure(|app| admin::routes(&commands, app))
             .configure(|app| probes.routes(app))
     });

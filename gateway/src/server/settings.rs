@@ -204,6 +204,8 @@ pub(super) fn streams(config: &Config) -> StreamLimits {
         slow_consumer_age: stream.slow_consumer_age,
         backfill_events: u32::try_from(limits.backfill_events).unwrap_or(u32::MAX),
         chunk_bytes: CHUNK_BYTES,
+        expiring_lead: stream.expiring_lead,
+        ended_streams: limits.ended_streams,
     }
 }
 

@@ -9,6 +9,7 @@ mod delivery;
 mod foreign;
 mod library;
 mod orders;
+mod renewal;
 mod reports;
 mod tls;
 mod waiting;

@@ -31,4 +31,5 @@ pub(super) fn check(limits: &LimitsConfig, found: &mut Findings) {
         1,
         1_000_000,
     );
+    found.within("limits.ended_streams", &limits.ended_streams, 0, 1_000_000);
 }

@@ -4,6 +4,7 @@
 pub mod access;
 pub mod connections;
 mod disconnect;
+mod explain;
 mod revoke;
 
 use std::time::Duration;
@@ -70,6 +71,11 @@ pub fn routes(admin: &web::Data<Admin>, app: &mut web::ServiceConfig) {
     app.service(
         web::resource("/admin/disconnect")
             .route(web::post().to(disconnect::post))
+            .default_service(post_only()),
+    );
+    app.service(
+        web::resource("/admin/explain")
+            .route(web::post().to(explain::post))
             .default_service(post_only()),
     );
     app.service(

@@ -50,7 +50,11 @@ pub(super) async fn some(queue: &mut Receiver<Arc<Order>>) -> Heard {
 fn revokes(order: &Order) -> bool {
     match order {
         Order::Revoke(_) => true,
-        Order::Disconnect(_) => false,
+        Order::Disconnect(_)
+        | Order::Renew(_)
+        | Order::RenewSession(_)
+        | Order::Explain(_)
+        | Order::Answer(_) => false,
     }
 }
 
@@ -58,15 +62,15 @@ impl LocalStreams {
     /// Ends the streams that the orders mean.
     pub(super) fn obey(&self, heard: &Heard) {
         let broker = &self.0.broker;
-        let now = broker.clock().now();
-        let mut worker = self.0.worker.borrow_mut();
         let count = heard.orders.iter().filter(|order| revokes(order)).count();
         let review = heard.missed || count > FEW;
         for order in &heard.orders {
             if !(review && revokes(order)) {
-                worker.obey(order, now);
+                self.obey_one(order);
             }
         }
+        let now = broker.clock().now();
+        let mut worker = self.0.worker.borrow_mut();
         if review {
             worker.review(broker.revocations(), now, broker.clock().wall());
         }
