@@ -1,6 +1,7 @@
 //! What the node counts, registered on an injected registry so that two gateways fit in one process.
 //! Every labelled counter takes its labels from an enum and begins at 0; the text in each constructor is its HELP.
 
+mod limits;
 mod process;
 
 use std::marker::PhantomData;
@@ -15,6 +16,7 @@ use crate::reasons::{
     ResetReason, SyncCause,
 };
 
+pub use limits::LimitMetrics;
 pub use process::ProcessMetrics;
 
 /// Delivery latency, publish to socket write, in seconds.
@@ -113,6 +115,7 @@ pub struct Metrics {
     pub hub: HubMetrics,
     pub broker: BrokerMetrics,
     pub http: HttpMetrics,
+    pub limits: LimitMetrics,
     pub draining: IntGauge,
 }
 
@@ -134,6 +137,7 @@ impl Metrics {
             hub: HubMetrics::register(registry)?,
             broker: BrokerMetrics::register(registry)?,
             http: HttpMetrics::register(registry)?,
+            limits: LimitMetrics::register(registry)?,
             draining: gauge(registry, "sluice_draining", "1 while the node is leaving.")?,
         })
     }
@@ -376,7 +380,10 @@ mod tests {
                 "sluice_events_received_total counter",
                 "sluice_gaps_found_total counter",
                 "sluice_latency_clamped_total counter",
+                "sluice_leases gauge",
+                "sluice_leases_skipped_total counter",
                 "sluice_limit_connections gauge",
+                "sluice_limit_hits_total counter",
                 "sluice_published_total counter",
                 "sluice_redis_connected gauge",
                 "sluice_redis_reconnects_total counter",

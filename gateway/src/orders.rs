@@ -11,6 +11,8 @@ use crate::connection::ConnectionId;
 pub enum Order {
     /// End the streams that fit, with `disconnected`.
     Disconnect(Whom),
+    /// End this stream, with `limit`: its subject has opened one too many elsewhere.
+    Evict { connection: ConnectionId },
 }
 
 /// Which streams are meant: those that fit everything given. Nothing given means all.
@@ -63,12 +65,21 @@ mod tests {
             r#"{"order":"disconnect","subject":"42","connection":"BwcHBwcHBwcHBwcHBwcHBw"}"#
         );
         assert_eq!(Order::from_json(text.as_bytes()).expect("reads"), order);
+        let connection = ConnectionId::from_bytes([7; 16]);
+        let order = Order::Evict { connection };
+        let text = order.to_json();
+        assert_eq!(
+            text,
+            r#"{"order":"evict","connection":"BwcHBwcHBwcHBwcHBwcHBw"}"#
+        );
+        assert_eq!(Order::from_json(text.as_bytes()).expect("reads"), order);
         for foreign in [
             "",
             "{}",
             r#"{"order":"dance"}"#,
             "[]",
             r#"{"order":"disconnect","connection":"x"}"#,
+            r#"{"order":"evict"}"#,
         ] {
             assert!(Order::from_json(foreign.as_bytes()).is_err(), "{foreign}");
         }

@@ -6,6 +6,7 @@ pub mod clock;
 pub mod control;
 pub mod embedded;
 pub mod history;
+pub mod leases;
 pub mod outside;
 mod rare;
 pub mod redis;
@@ -40,6 +41,8 @@ pub struct BrokerSettings {
     pub queue: usize,
     /// Heads that reading may create, per second.
     pub new_heads_per_second: u32,
+    /// Streams of one subject on all nodes; nothing where they are not counted.
+    pub leases: Option<leases::LeaseSettings>,
     pub backend: BackendSettings,
 }
 
@@ -57,6 +60,7 @@ pub struct Broker {
     connected: watch::Receiver<bool>,
     clock: Clock,
     orders: broadcast::Sender<Arc<Order>>,
+    leases: leases::Leases,
     /// Events that one look at a history may bring.
     look_events: usize,
 }
@@ -71,6 +75,7 @@ enum Command {
     Time(oneshot::Sender<Result<u64, LookError>>),
     /// An order, as text, for all nodes.
     Tell(String, oneshot::Sender<Result<(), control::TellError>>),
+    Lease(leases::Wish, leases::LeaseReply),
 }
 
 /// An event that somebody wants published.

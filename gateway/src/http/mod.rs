@@ -1,11 +1,13 @@
 //! The HTTP surface. Only this module knows actix-web.
 
 pub mod accept;
+pub mod admission;
 pub mod batch;
 pub mod body;
 pub mod cors;
 pub mod credentials;
 pub mod dev;
+pub mod forwarded;
 pub mod framing;
 pub mod history;
 pub mod page;

@@ -5,13 +5,14 @@ use std::time::Duration;
 use actix_web::web;
 use tokio::sync::Semaphore;
 
+use super::admission::Gate;
 use super::params::SubscribeLimits;
 use super::poll::PollLimits;
 use super::{batch, dev, history, page, poll, problem, publish, subscribe};
 use crate::auth::Authenticator;
 use crate::broker::Broker;
 use crate::health::Health;
-use crate::metrics::{ConnectionMetrics, Counters, HttpMetrics};
+use crate::metrics::{ConnectionMetrics, Counters, HttpMetrics, LimitMetrics};
 use crate::reasons::ResetReason;
 
 /// Where streams are.
@@ -30,6 +31,9 @@ pub struct Public {
     pub http: HttpMetrics,
     pub connections: ConnectionMetrics,
     pub resets_told: Counters<ResetReason>,
+    /// Who is let in.
+    pub gate: Gate,
+    pub limit_metrics: LimitMetrics,
 }
 
 /// Bounds of requests.

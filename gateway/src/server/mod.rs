@@ -19,6 +19,7 @@ use crate::broker::run::{BrokerThread, StartError};
 use crate::broker::{Broker, WorkerPort};
 use crate::config::{BrokerMode, Config};
 use crate::health::Health;
+use crate::http::admission::{self, Gate};
 use crate::http::cors::{self, Cors};
 use crate::http::dev::Cuts;
 use crate::http::framing;
@@ -144,8 +145,11 @@ impl WorkerSeats {
             port,
             self.broker.clone(),
             settings::streams(config),
-            self.admission.clone(),
-            (self.metrics.connections.clone(), self.metrics.hub.clone()),
+            (
+                self.metrics.connections.clone(),
+                self.metrics.hub.clone(),
+                self.metrics.limits.clone(),
+            ),
             self.draining.clone(),
             self.cuts.orders(),
         ))
@@ -170,6 +174,8 @@ fn public_server(
         http: seats.metrics.http.clone(),
         connections: seats.metrics.connections.clone(),
         resets_told: seats.metrics.hub.resets_told.clone(),
+        gate: Gate::new(&settings::gate(config), seats.admission.clone()),
+        limit_metrics: seats.metrics.limits.clone(),
     });
     let cors = web::Data::new(Cors::new(&config.http.cors_origins, config.dev));
     let options = settings::sockets(config);
@@ -192,6 +198,7 @@ fn public_server(
                 }
                 routes::add(app, dev);
             })
+            .wrap(from_fn(admission::layer))
             .wrap(from_fn(cors::layer))
             .wrap(from_fn(framing::layer))
     });

@@ -21,6 +21,9 @@ impl<T: Transport> Worker<T> {
                 }
                 self.end_where(CloseReason::Disconnected, now, |stream| fits(whom, stream))
             }
+            Order::Evict { connection } => {
+                self.end_where(CloseReason::Limit, now, |stream| stream.id == *connection)
+            }
         }
     }
 }
