@@ -308,7 +308,7 @@ mod tests {
                 label
                     .as_label()
                     .bytes()
-                    .all(|byte| byte.is_ascii_lowercase() || b"_8".contains(&byte))
+                    .all(|byte| byte.is_ascii_lowercase() || b"_28".contains(&byte))
             );
         }
     }

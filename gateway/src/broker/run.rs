@@ -19,6 +19,7 @@ use super::redis::{DataLink, Outlets, Redis};
 use super::reports::{self, Counters, Reporter};
 use super::{BackendSettings, Broker, BrokerSettings, Command, Push, TICK, WorkerPort};
 use crate::connection::ConnectionId;
+use crate::hub::exchange::ToWorker;
 use crate::hub::node::Node;
 use crate::metrics::Metrics;
 use crate::orders::Order;
@@ -58,19 +59,7 @@ pub fn start(
     let embedded = matches!(settings.backend, BackendSettings::Embedded(_));
     let (connected, is_connected) = watch::channel(embedded);
     let (counters, ends) = reports::counters(workers);
-    let (queues, ports) = ends
-        .into_iter()
-        .enumerate()
-        .map(|(worker, counter)| {
-            let (queue, messages) = mpsc::channel(settings.worker_queue);
-            let port = WorkerPort {
-                worker,
-                messages,
-                counter,
-            };
-            (queue, port)
-        })
-        .unzip();
+    let (queues, ports) = ports(ends, settings.worker_queue);
     let (stop, stopped) = watch::channel(false);
     let (ready, started) = std::sync::mpsc::sync_channel(1);
     let keys = match &settings.backend {
@@ -129,6 +118,25 @@ pub fn start(
     }
 }
 
+/// A queue to each worker, and the workers' ends.
+fn ports(
+    counters: Vec<reports::Counter>,
+    most: usize,
+) -> (Vec<mpsc::Sender<ToWorker>>, Vec<WorkerPort>) {
+    let counters = counters.into_iter().enumerate();
+    counters
+        .map(|(worker, counter)| {
+            let (queue, messages) = mpsc::channel(most);
+            let port = WorkerPort {
+                worker,
+                messages,
+                counter,
+            };
+            (queue, port)
+        })
+        .unzip()
+}
+
 impl Drop for BrokerThread {
     fn drop(&mut self) {
         self.stop.send_replace(true);
@@ -152,7 +160,7 @@ struct Loop {
 }
 
 type Queues = (
-    Vec<mpsc::Sender<crate::hub::exchange::ToWorker>>,
+    Vec<mpsc::Sender<ToWorker>>,
     mpsc::Receiver<Command>,
     Orders,
     Leases,

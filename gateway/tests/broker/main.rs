@@ -6,6 +6,7 @@ mod harness;
 mod connection;
 mod delivery;
 mod foreign;
+mod leases;
 mod library;
 mod orders;
 mod reports;

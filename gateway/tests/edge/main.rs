@@ -12,6 +12,8 @@ mod dev;
 mod full;
 mod history;
 mod http2;
+mod limits;
+mod limits_of_requests;
 mod ndjson;
 mod poll;
 mod poll_ends;
