@@ -3,7 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::connection::ConnectionId;
+/// How orders name a stream.
+pub use crate::connection::ConnectionId;
 
 /// Something that every node has to do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

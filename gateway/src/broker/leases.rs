@@ -16,8 +16,8 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use super::rare::Rare;
 use super::redis::DataLink;
 use super::{Broker, Command};
-use crate::connection::ConnectionId;
 use crate::metrics::LimitMetrics;
+use crate::orders::ConnectionId;
 
 /// How long a stream waits for its place; then Redis counts as away.
 const TAKE_WAIT: Duration = Duration::from_secs(1);

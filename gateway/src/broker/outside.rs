@@ -17,9 +17,9 @@ use super::history::{Glance, LookError, LookReply};
 use super::leases::{LeaseReply, Leases, Wish};
 use super::redis::Redis;
 use super::{Publication, PublishError};
-use crate::connection::ConnectionId;
 use crate::hub::exchange::{Full, Note, Query, ReadId, Reading, ToWorker, WorkerId, World};
 use crate::metrics::{BrokerMetrics, HubMetrics, LimitMetrics};
+use crate::orders::ConnectionId;
 use crate::reasons::{Arrival, LimitName};
 
 /// Something that was asked of the backend has come back.
@@ -279,6 +279,12 @@ impl Outside {
                 Vec::new()
             }
         }
+    }
+
+    /// A stream has to end for a newer one of its subject.
+    pub(super) fn count_eviction(&self) {
+        let hits = &self.limits.hits;
+        hits.of(LimitName::ConnectionsPerSubject).inc();
     }
 
     /// Counts what the embedded broker has had no room for.

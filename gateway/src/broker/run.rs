@@ -18,11 +18,10 @@ use super::outside::{Backend, Done, LoopMetrics, Outside};
 use super::redis::{DataLink, Outlets, Redis};
 use super::reports::{self, Counters, Reporter};
 use super::{BackendSettings, Broker, BrokerSettings, Command, Push, TICK, WorkerPort};
-use crate::connection::ConnectionId;
 use crate::hub::exchange::ToWorker;
 use crate::hub::node::Node;
 use crate::metrics::Metrics;
-use crate::orders::Order;
+use crate::orders::{ConnectionId, Order};
 use crate::reasons::{DropReason, SyncCause};
 
 /// Messages taken from one queue before the others have their turn.
@@ -374,6 +373,7 @@ impl Loop {
     /// Ends streams wherever they are. One that is not reached goes on, and holds its place again with its next renewal.
     fn evict(&mut self, connections: Vec<ConnectionId>) {
         for connection in connections {
+            self.outside.count_eviction();
             let (reply, answer) = oneshot::channel();
             drop(answer);
             self.command(Command::Tell(Order::Evict { connection }.to_json(), reply));

@@ -389,6 +389,7 @@ fn the_oldest_stream_makes_room_where_it_is_to() {
     wait("it is counted", &1.0, Duration::from_secs(5), || {
         node.metric(closed)
     });
+    assert_eq!(hits(&node, "connections_per_subject"), 1.0);
     node.post("a", &headers, b"y");
     assert_eq!(streams[0].data(2), ["x", "y"]);
     assert_eq!(streams[1].data(1), ["y"]);

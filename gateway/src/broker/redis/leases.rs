@@ -7,7 +7,7 @@ use redis::Pipeline;
 
 use super::data::{DataError, DataLink, Script};
 use crate::broker::leases::{Place, Taken, Wish};
-use crate::connection::ConnectionId;
+use crate::orders::ConnectionId;
 
 /// What a node says of leases.
 pub(super) struct LeaseScripts {
