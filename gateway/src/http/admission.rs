@@ -16,7 +16,7 @@ use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::middleware::Next;
 use actix_web::web;
 
-use self::rates::{Pace, Rates, Verdict};
+use self::rates::{Pace, Rates, Row, Verdict};
 use self::shares::{Share, Shares};
 use super::forwarded::{AddressKey, Forwarding};
 use super::problem::{Code, Problem};
@@ -154,52 +154,46 @@ pub async fn admit(
     })
 }
 
-/// One request's events against its publisher's rate. Once one is refused, so are all that follow, so that what is sent
-/// again later keeps its order.
+/// One request's events against its publisher's rate.
 pub struct Publishing<'a> {
     public: &'a Public,
-    publisher: Option<Publisher>,
-    refused: Option<Duration>,
+    /// Nothing where there is no such limit.
+    row: Option<Row<'a, Publisher>>,
 }
 
 impl<'a> Publishing<'a> {
     #[must_use]
     pub fn new(request: &HttpRequest, grant: &Grant, public: &'a Public) -> Publishing<'a> {
-        let limited = public.gate.publishes.is_some();
-        Publishing {
-            public,
-            publisher: limited.then(|| public.gate.publisher(request, grant)),
-            refused: None,
-        }
+        let rates = public.gate.publishes.as_ref();
+        let row = rates.map(|rates| Row::new(rates, public.gate.publisher(request, grant)));
+        Publishing { public, row }
     }
 
-    /// Counts one event.
+    /// Counts one event. Once one is refused, so are all that follow.
     ///
     /// # Errors
     /// 429 `too_many_publishes` with `Retry-After`.
     pub fn take(&mut self) -> Result<(), Problem> {
-        let (Some(rates), Some(publisher)) = (&self.public.gate.publishes, self.publisher) else {
+        let Some(row) = &mut self.row else {
             return Ok(());
         };
-        if self.refused.is_none() {
-            match rates.take(publisher) {
-                Verdict::Yes => return Ok(()),
-                Verdict::Uncounted => {
-                    let hits = &self.public.limit_metrics.hits;
-                    hits.of(LimitName::IpEntries).inc();
-                    return Ok(());
-                }
-                Verdict::Wait(wait) => self.refused = Some(wait),
+        match row.take() {
+            Verdict::Yes => Ok(()),
+            Verdict::Uncounted => {
+                let hits = &self.public.limit_metrics.hits;
+                hits.of(LimitName::IpEntries).inc();
+                Ok(())
+            }
+            Verdict::Wait(wait) => {
+                let detail = format!(
+                    "more events than this node takes from one publisher; go on with this one in {}s",
+                    whole_seconds(wait)
+                );
+                Err(Problem::new(Code::TooManyPublishes, detail)
+                    .of_limit(LimitName::PublishesPerSubject)
+                    .retry_after(wait))
             }
         }
-        let wait = self.refused.unwrap_or_default();
-        let detail = format!(
-            "more events than this node takes from one publisher; go on with this one in {}",
-            humantime::format_duration(Duration::from_secs(whole_seconds(wait)))
-        );
-        Err(Problem::new(Code::TooManyPublishes, detail)
-            .of_limit(LimitName::PublishesPerSubject)
-            .retry_after(wait))
     }
 }
 

@@ -90,6 +90,42 @@ impl<K: Eq + Hash> Rates<K> {
     }
 }
 
+/// What one caller does in a row: once it has to wait, all that follows waits too, so that nothing overtakes what is
+/// tried again.
+pub struct Row<'a, K> {
+    rates: &'a Rates<K>,
+    caller: K,
+    wait: Option<Duration>,
+}
+
+impl<'a, K: Eq + Hash + Copy> Row<'a, K> {
+    #[must_use]
+    pub fn new(rates: &'a Rates<K>, caller: K) -> Row<'a, K> {
+        Row {
+            rates,
+            caller,
+            wait: None,
+        }
+    }
+
+    /// Counts the next one, if it may.
+    pub fn take(&mut self) -> Verdict {
+        self.take_at(self.rates.started.elapsed())
+    }
+
+    fn take_at(&mut self, now: Duration) -> Verdict {
+        if let Some(wait) = self.wait {
+            return Verdict::Wait(wait);
+        }
+        let verdict = self.rates.take_at(self.caller, now);
+        match verdict {
+            Verdict::Wait(wait) => self.wait = Some(wait),
+            Verdict::Yes | Verdict::Uncounted => {}
+        }
+        verdict
+    }
+}
+
 impl<K: Eq + Hash> Table<K> {
     fn sweep(&mut self, now: u64) {
         let interval = u64::try_from(SWEEP_INTERVAL.as_nanos()).unwrap_or(u64::MAX);
@@ -128,6 +164,18 @@ mod tests {
             assert_eq!(rates.take_at(1, SECOND * 100), Verdict::Yes);
         }
         assert_eq!(rates.take_at(1, SECOND * 100), wait);
+    }
+
+    #[test]
+    fn in_a_row_nothing_overtakes_what_has_to_wait() {
+        let rates = rates(1, 2, 10);
+        let mut row = Row::new(&rates, 1);
+        assert_eq!(row.take_at(SECOND), Verdict::Yes);
+        assert_eq!(row.take_at(SECOND), Verdict::Yes);
+        assert_eq!(row.take_at(SECOND), Verdict::Wait(SECOND));
+        assert_eq!(row.take_at(SECOND * 60), Verdict::Wait(SECOND));
+        let mut next = Row::new(&rates, 1);
+        assert_eq!(next.take_at(SECOND * 60), Verdict::Yes);
     }
 
     #[test]
