@@ -2,6 +2,7 @@
 //! Every labelled counter takes its labels from an enum and begins at 0; the text in each constructor is its HELP.
 
 mod control;
+mod limits;
 mod process;
 mod transport;
 
@@ -18,6 +19,7 @@ use crate::reasons::{
 };
 
 pub use control::ControlMetrics;
+pub use limits::LimitMetrics;
 pub use process::ProcessMetrics;
 pub use transport::{TlsMetrics, TransportMetrics};
 
@@ -120,6 +122,7 @@ pub struct Metrics {
     pub transport: TransportMetrics,
     pub tls: TlsMetrics,
     pub control: ControlMetrics,
+    pub limits: LimitMetrics,
     pub draining: IntGauge,
 }
 
@@ -144,6 +147,7 @@ impl Metrics {
             transport: TransportMetrics::register(registry)?,
             tls: TlsMetrics::register(registry)?,
             control: ControlMetrics::register(registry)?,
+            limits: LimitMetrics::register(registry)?,
             draining: gauge(registry, "sluice_draining", "1 while the node is leaving.")?,
         })
     }
@@ -387,7 +391,10 @@ mod tests {
                 "sluice_events_received_total counter",
                 "sluice_gaps_found_total counter",
                 "sluice_latency_clamped_total counter",
+                "sluice_leases gauge",
+                "sluice_leases_skipped_total counter",
                 "sluice_limit_connections gauge",
+                "sluice_limit_hits_total counter",
                 "sluice_published_total counter",
                 "sluice_redis_connected gauge",
                 "sluice_redis_reconnects_total counter",

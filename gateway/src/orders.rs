@@ -7,7 +7,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 
-use crate::connection::ConnectionId;
+/// How orders name a stream.
+pub use crate::connection::ConnectionId;
 use crate::holder::Holder;
 pub mod asking;
 pub mod explain;
@@ -33,6 +34,8 @@ pub enum Order {
     Explain(Question),
     /// For whoever asked.
     Answer(Answer),
+    /// End this stream, with `limit`: its subject has opened one too many elsewhere.
+    Evict { connection: ConnectionId },
 }
 
 /// Which streams are meant: those that fit everything given. Nothing given means all.
@@ -121,7 +124,8 @@ impl Order {
             | Order::Renew(_)
             | Order::RenewSession(_)
             | Order::Explain(_)
-            | Order::Answer(_) => Ok(self),
+            | Order::Answer(_)
+            | Order::Evict { .. } => Ok(self),
         }
     }
 }
@@ -248,6 +252,14 @@ mod tests {
             r#"{"order":"disconnect","subject":"42","connection":"BwcHBwcHBwcHBwcHBwcHBw"}"#
         );
         assert_eq!(Order::from_json(text.as_bytes()).expect("reads"), order);
+        let connection = ConnectionId::from_bytes([7; 16]);
+        let order = Order::Evict { connection };
+        let text = order.to_json();
+        assert_eq!(
+            text,
+            r#"{"order":"evict","connection":"BwcHBwcHBwcHBwcHBwcHBw"}"#
+        );
+        assert_eq!(Order::from_json(text.as_bytes()).expect("reads"), order);
         for foreign in [
             "",
             "{}",
@@ -256,6 +268,7 @@ mod tests {
             r#"{"order":"disconnect","connection":"x"}"#,
             r#"{"order":"revoke"}"#,
             r#"{"order":"revoke","issued_before":-1}"#,
+            r#"{"order":"evict"}"#,
         ] {
             assert!(Order::from_json(foreign.as_bytes()).is_err(), "{foreign}");
         }

@@ -185,7 +185,7 @@ impl From<&FrameError> for DropReason {
 labels! {
     /// Why a request for a stream was turned away.
     RejectReason {
-        /// The node is at its number of connections.
+        /// A limit of connections or tries is reached, other than the node's own.
         Limit = "limit",
         /// The node is too busy.
         Overload = "overload",
@@ -227,8 +227,51 @@ labels! {
         Refused = "refused",
         /// The caller may not publish there.
         Forbidden = "forbidden",
+        /// The publisher is over its rate.
+        Limited = "limited",
         /// The broker did not answer.
         Unavailable = "unavailable",
+    }
+}
+
+labels! {
+    /// A limit that has turned somebody away or cut something off. Limits of queues and rings, which only make work,
+    /// have metrics of their own: docs/limits.md has them all.
+    LimitName {
+        /// Streams and polls of the node.
+        Connections = "connections",
+        /// Streams and polls of one client address.
+        ConnectionsPerIp = "connections_per_ip",
+        /// Streams and polls of one subject on all nodes.
+        ConnectionsPerSubject = "connections_per_subject",
+        /// Tries of one client address to begin something.
+        AttemptsPerIp = "attempts_per_ip",
+        /// Addresses and publishers whose rate is remembered.
+        IpEntries = "ip_entries",
+        /// Streams of one HTTP/2 connection.
+        StreamsPerConnection = "streams_per_connection",
+        /// Channels of one stream or poll.
+        ChannelsPerConnection = "channels_per_connection",
+        /// Channels that readers begin.
+        NewHeads = "new_heads",
+        /// Channels of the embedded broker.
+        EmbeddedChannels = "embedded_channels",
+        /// Events of one publisher.
+        PublishesPerSubject = "publishes_per_subject",
+        /// Data of an event that is published over HTTP.
+        EventBytes = "event_bytes",
+        /// A request's body.
+        BodyBytes = "body_bytes",
+        /// How long a body may take.
+        BodyTime = "body_time",
+        /// The body of a batch.
+        BatchBytes = "batch_bytes",
+        /// Events of a batch.
+        BatchEvents = "batch_events",
+        /// Batches under way.
+        BatchesAtOnce = "batches_at_once",
+        /// A page of history, or the answer to a poll: it went on with the next.
+        PageBytes = "page_bytes",
     }
 }
 
@@ -342,6 +385,7 @@ mod tests {
         check::<ReloadOutcome>();
         check::<AdminCommand>();
         check::<AdminOutcome>();
+        check::<LimitName>();
     }
 
     #[test]

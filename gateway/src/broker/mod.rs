@@ -7,6 +7,7 @@ pub mod control;
 pub mod embedded;
 pub mod history;
 mod keeper;
+pub mod leases;
 pub mod outside;
 mod rare;
 pub mod redis;
@@ -45,6 +46,8 @@ pub struct BrokerSettings {
     pub new_heads_per_second: u32,
     /// Orders that may stand at a time, in all nodes together.
     pub standing_orders: usize,
+    /// Streams of one subject on all nodes; nothing where they are not counted.
+    pub leases: Option<leases::LeaseSettings>,
     pub backend: BackendSettings,
 }
 
@@ -62,6 +65,7 @@ pub struct Broker {
     connected: watch::Receiver<bool>,
     clock: Clock,
     shelf: Arc<Shelf>,
+    leases: leases::Leases,
     /// Events that one look at a history may bring.
     look_events: usize,
 }
@@ -78,6 +82,7 @@ enum Command {
     Tell(String, oneshot::Sender<Result<(), control::TellError>>),
     /// An order that holds for a while.
     Stand(Standing, oneshot::Sender<Result<(), control::StandError>>),
+    Lease(leases::Wish, leases::LeaseReply),
 }
 
 /// An event that somebody wants published.

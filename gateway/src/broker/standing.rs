@@ -146,7 +146,8 @@ impl Shelf {
             | Order::Renew(_)
             | Order::RenewSession(_)
             | Order::Explain(_)
-            | Order::Answer(_) => None,
+            | Order::Answer(_)
+            | Order::Evict { .. } => None,
         });
         self.revocations.replace(revocations);
         self.count(&held);
@@ -156,8 +157,11 @@ impl Shelf {
                 // Whoever is here since before the first reading came after these.
                 Order::Disconnect(_) if first => {}
                 Order::Disconnect(_) | Order::Revoke(_) => self.tell(self.late(&standing)),
-                Order::Renew(_) | Order::RenewSession(_) | Order::Explain(_) | Order::Answer(_) => {
-                }
+                Order::Renew(_)
+                | Order::RenewSession(_)
+                | Order::Explain(_)
+                | Order::Answer(_)
+                | Order::Evict { .. } => {}
             }
         }
         lost.into_values().collect()
@@ -173,7 +177,8 @@ impl Shelf {
             | Order::Renew(_)
             | Order::RenewSession(_)
             | Order::Explain(_)
-            | Order::Answer(_) => false,
+            | Order::Answer(_)
+            | Order::Evict { .. } => false,
         });
         disconnects
             .map(|entry| self.late(&entry.standing))
@@ -195,7 +200,8 @@ impl Shelf {
             | Order::Renew(_)
             | Order::RenewSession(_)
             | Order::Explain(_)
-            | Order::Answer(_)) => other.clone(),
+            | Order::Answer(_)
+            | Order::Evict { .. }) => other.clone(),
             Order::Disconnect(whom) => {
                 let age = self.clock.wall().saturating_sub(standing.at);
                 let given = self.clock.now().checked_sub(Duration::from_millis(age));

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::forms::{duration, list, off_or_duration, optional, text};
 use super::kinds::{RedisUrl, Secret, Size, choice};
+use super::network::Network;
 
 /// `[node]`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -36,6 +37,19 @@ pub struct HttpConfig {
     pub head_timeout: Duration,
     #[serde(with = "duration")]
     pub keep_alive: Duration,
+    #[serde(with = "list")]
+    pub trusted_proxies: Vec<Network>,
+    #[serde(with = "text")]
+    pub forwarded_header: ForwardedHeader,
+}
+
+choice! {
+    /// Where trusted proxies write whom they speak for.
+    ForwardedHeader {
+        XForwardedFor = "x-forwarded-for",
+        /// RFC 7239.
+        Forwarded = "forwarded",
+    }
 }
 
 /// `[tls]`: the certificate of the public listener.
@@ -262,6 +276,28 @@ pub struct LimitsConfig {
     pub batches_at_once: usize,
     pub standing_orders: usize,
     pub ended_streams: usize,
+    /// 0 is off, here and in all that follow.
+    pub connections_per_ip: usize,
+    pub connections_per_subject: usize,
+    #[serde(with = "text")]
+    pub subject_policy: SubjectPolicy,
+    #[serde(with = "duration")]
+    pub subject_lease: Duration,
+    pub attempts_per_ip_per_second: u32,
+    pub attempts_per_ip_burst: u32,
+    pub publishes_per_subject_per_second: u32,
+    pub publishes_per_subject_burst: u32,
+    pub ip_entries: usize,
+}
+
+choice! {
+    /// What becomes of a subject's stream that is one too many.
+    SubjectPolicy {
+        /// It is refused.
+        Reject = "reject",
+        /// It opens, and the subject's oldest ends.
+        EvictOldest = "evict_oldest",
+    }
 }
 
 /// `[drain]`: how the node leaves.

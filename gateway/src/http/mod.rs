@@ -2,12 +2,14 @@
 
 pub mod accept;
 pub mod admin;
+pub mod admission;
 pub mod asking;
 pub mod batch;
 pub mod body;
 pub mod cors;
 pub mod credentials;
 pub mod dev;
+pub mod forwarded;
 pub mod framing;
 pub mod head;
 pub mod history;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use actix_web::web;
 use tokio::sync::Semaphore;
 
+use super::admission::Gate;
 use super::asking::Asks;
 use super::params::SubscribeLimits;
 use super::poll::PollLimits;
@@ -13,7 +14,7 @@ use crate::auth::Authenticator;
 use crate::auth::revoked::RevocationCheck;
 use crate::broker::Broker;
 use crate::health::Health;
-use crate::metrics::{ConnectionMetrics, Counters, HttpMetrics};
+use crate::metrics::{ConnectionMetrics, Counters, HttpMetrics, LimitMetrics};
 use crate::reasons::ResetReason;
 
 /// Where streams are.
@@ -35,6 +36,9 @@ pub struct Public {
     pub http: HttpMetrics,
     pub connections: ConnectionMetrics,
     pub resets_told: Counters<ResetReason>,
+    /// Who is let in.
+    pub gate: Gate,
+    pub limit_metrics: LimitMetrics,
 }
 
 /// Bounds of requests.

@@ -23,6 +23,7 @@ use crate::config::{AuthMode, BrokerMode, Config};
 use crate::health::Health;
 use crate::http::admin::connections::Roll;
 use crate::http::admin::{self, Admin};
+use crate::http::admission::{self, Gate};
 use crate::http::asking::Asks;
 use crate::http::cors::{self, Cors};
 use crate::http::dev::Cuts;
@@ -174,8 +175,11 @@ impl WorkerSeats {
             port,
             self.broker.clone(),
             settings::streams(config),
-            self.admission.clone(),
-            (self.metrics.connections.clone(), self.metrics.hub.clone()),
+            (
+                self.metrics.connections.clone(),
+                self.metrics.hub.clone(),
+                self.metrics.limits.clone(),
+            ),
             self.draining.clone(),
             (self.cuts.orders(), self.roll.questions()),
         ))
@@ -201,6 +205,8 @@ fn shared(
         http: seats.metrics.http.clone(),
         connections: seats.metrics.connections.clone(),
         resets_told: seats.metrics.hub.resets_told.clone(),
+        gate: Gate::new(&settings::gate(config), seats.admission.clone()),
+        limit_metrics: seats.metrics.limits.clone(),
     }))
 }
 
@@ -237,6 +243,7 @@ fn public_server(
                 }
                 routes::add(app, dev);
             })
+            .wrap(from_fn(admission::layer))
             .wrap(from_fn(cors::layer))
             .wrap(from_fn(framing::layer))
             .wrap(from_fn(head::layer))

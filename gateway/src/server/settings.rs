@@ -12,14 +12,18 @@ use sluice_wire::publish::Defaults;
 
 use crate::auth::revoked::RevocationCheck;
 use crate::broker::embedded::EmbeddedSettings;
+use crate::broker::leases::LeaseSettings;
 use crate::broker::redis::{Certificates, RedisSettings, Topology};
 use crate::broker::reports::ReportSettings;
 use crate::broker::{BackendSettings, Broker, BrokerSettings};
-use crate::config::{BrokerMode, Config, Functions, RedisConfig};
+use crate::config::{BrokerMode, Config, Functions, RedisConfig, SubjectPolicy};
 use crate::connection::StreamLimits;
 use crate::http::admin::access::Access;
 use crate::http::admin::connections::Roll;
 use crate::http::admin::{Admin, AdminLimits};
+use crate::http::admission::GateSettings;
+use crate::http::admission::rates::Pace;
+use crate::http::forwarded::Forwarding;
 use crate::http::page;
 use crate::http::params::SubscribeLimits;
 use crate::http::peer::SocketOptions;
@@ -125,6 +129,7 @@ pub(super) fn broker(config: &Config) -> Result<BrokerSettings, String> {
         queue: limits.broker_queue,
         new_heads_per_second: limits.new_heads_per_second,
         standing_orders: limits.standing_orders,
+        leases: leases(config),
         backend,
     })
 }
@@ -199,6 +204,7 @@ pub(super) fn streams(config: &Config) -> StreamLimits {
         ring_age: stream.slow_consumer_age * 2,
         heartbeat: stream.heartbeat,
         retry: stream.retry,
+        limit_retry: stream.overload_retry,
         max_age: stream.max_age,
         open_wait: stream.open_wait,
         slow_consumer_age: stream.slow_consumer_age,
@@ -258,6 +264,37 @@ fn batch_wait(config: &Config) -> Duration {
     let bodies = config.limits.batch_bytes.get() / config.http.body_bytes.get().max(1);
     let bodies = u32::try_from(bodies).unwrap_or(u32::MAX).max(1);
     config.http.head_timeout.saturating_mul(bodies)
+}
+
+pub(super) fn gate(config: &Config) -> GateSettings {
+    let limits = &config.limits;
+    let pace = |per_second: u32, burst: u32| (per_second > 0).then_some(Pace { per_second, burst });
+    GateSettings {
+        forwarding: Forwarding::new(
+            config.http.trusted_proxies.clone(),
+            config.http.forwarded_header,
+        ),
+        connections_per_address: (limits.connections_per_ip > 0)
+            .then_some(limits.connections_per_ip),
+        attempts: pace(
+            limits.attempts_per_ip_per_second,
+            limits.attempts_per_ip_burst,
+        ),
+        publishes: pace(
+            limits.publishes_per_subject_per_second,
+            limits.publishes_per_subject_burst,
+        ),
+        entries: limits.ip_entries,
+    }
+}
+
+fn leases(config: &Config) -> Option<LeaseSettings> {
+    let limits = &config.limits;
+    (limits.connections_per_subject > 0).then_some(LeaseSettings {
+        most: limits.connections_per_subject,
+        evicts: limits.subject_policy == SubjectPolicy::EvictOldest,
+        lasting: limits.subject_lease,
+    })
 }
 
 /// How the public listener takes its connections.

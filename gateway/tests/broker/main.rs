@@ -7,6 +7,7 @@ mod acl;
 mod connection;
 mod delivery;
 mod foreign;
+mod leases;
 mod library;
 mod orders;
 mod renewal;

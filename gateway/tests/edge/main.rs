@@ -17,6 +17,8 @@ mod full;
 mod history;
 mod http2;
 mod http2_limits;
+mod limits;
+mod limits_of_requests;
 mod matrix;
 mod ndjson;
 mod poll;

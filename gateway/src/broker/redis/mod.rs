@@ -5,6 +5,7 @@ mod batch;
 mod control;
 mod data;
 mod glance;
+mod leases;
 mod parse;
 mod reads;
 mod report;
@@ -29,7 +30,7 @@ use self::subscriber::Wishes;
 use super::clock::Clock;
 use super::reports::ReportSettings;
 use super::{BrokerSettings, Push};
-use crate::metrics::BrokerMetrics;
+use crate::metrics::{BrokerMetrics, LimitMetrics};
 
 /// How to reach Redis and how long to wait for it.
 #[derive(Clone, Debug)]
@@ -72,7 +73,7 @@ impl Redis {
         let data = Arc::new(DataLink::new(
             settings,
             events,
-            broker.new_heads_per_second,
+            (broker.new_heads_per_second, outlets.limits.clone()),
             clock,
         )?);
         let wishes = Arc::new(Wishes::default());
@@ -119,4 +120,5 @@ pub(super) struct Outlets {
     pub pushes: mpsc::Sender<Push>,
     pub connected: watch::Sender<bool>,
     pub metrics: BrokerMetrics,
+    pub limits: LimitMetrics,
 }

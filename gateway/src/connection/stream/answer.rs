@@ -40,6 +40,7 @@ impl<T: Transport> Stream<T> {
             return Pull::Pending;
         }
         self.ended = true;
+        around.tally.cut_answers += u64::from(sheet.is_cut());
         let cursor = self.cursor();
         if cursor.is_empty() || (self.fresh && !knows_all) {
             return Pull::End;

@@ -25,6 +25,9 @@ impl<T: Transport> Worker<T> {
             Order::Revoke(revocation) => self.end_where(CloseReason::Revoked, now, |stream| {
                 revocation.concerns(stream.holder)
             }),
+            Order::Evict { connection } => {
+                self.end_where(CloseReason::Limit, now, |stream| stream.id == *connection)
+            }
             // They have a way of their own, since they need more than the time, or are answered.
             Order::Renew(_) | Order::RenewSession(_) | Order::Explain(_) | Order::Answer(_) => 0,
         }

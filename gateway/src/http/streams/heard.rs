@@ -54,7 +54,8 @@ fn revokes(order: &Order) -> bool {
         | Order::Renew(_)
         | Order::RenewSession(_)
         | Order::Explain(_)
-        | Order::Answer(_) => false,
+        | Order::Answer(_)
+        | Order::Evict { .. } => false,
     }
 }
 
