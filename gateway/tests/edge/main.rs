@@ -19,6 +19,7 @@ mod ndjson;
 mod poll;
 mod poll_ends;
 mod publish;
+mod raw_http2;
 mod refusals;
 mod slow;
 mod sockets;
