@@ -163,17 +163,12 @@ fn documented_problem_codes_are_those_of_the_code() -> Result<()> {
 #[test]
 fn documented_metrics_are_those_of_the_registry() -> Result<()> {
     let is_name = |c: char| c.is_ascii_lowercase() || c == '_';
-    let mut code = String::new();
-    for (_, text) in files()?
+    let files = files()?;
+    let known: BTreeSet<&str> = files
         .iter()
-        .filter(|(name, _)| name.starts_with("gateway/src/metrics"))
-    {
-        code += text.split("#[cfg(test)]").next().unwrap_or_default();
-    }
-    let known: BTreeSet<&str> = code
-        .split('"')
-        .skip(1)
-        .step_by(2)
+        .filter(|(path, _)| path.starts_with("gateway/src/metrics"))
+        .filter_map(|(_, code)| code.split("#[cfg(test)]").next())
+        .flat_map(|code| code.split('"').skip(1).step_by(2))
         .filter(|text| text.starts_with("sluice_"))
         .collect();
     let page = text("docs/metrics.md")?;

@@ -62,8 +62,8 @@ fn only_the_broker_speaks_to_redis_and_only_http_knows_actix() -> Result<()> {
             "actix_web",
             "actix_rt",
             "actix_http",
-            "actix_server",
-            "actix_service",
+            "actix_server::",
+            "actix_service::",
         ],
         &actix,
     )?;

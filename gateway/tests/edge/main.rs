@@ -24,6 +24,7 @@ mod ndjson;
 mod poll;
 mod poll_ends;
 mod publish;
+mod raw_http2;
 mod refusals;
 mod renewal;
 mod slow;
