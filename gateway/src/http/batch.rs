@@ -1,7 +1,7 @@
 //! `POST /v1/publish`: many events, one NDJSON line each. Refuses the whole only before anything is published; from
 //! then on every line has an answer of its own.
 
-mod line;
+pub mod line;
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
