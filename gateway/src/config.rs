@@ -21,7 +21,7 @@ pub use kinds::{RedisUrl, Secret, Size};
 pub use sections::{
     AdminConfig, AuthConfig, AuthMode, BrokerConfig, BrokerMode, DrainConfig, Functions,
     HealthConfig, HistoryConfig, HttpConfig, JwtAlgorithm, JwtConfig, LimitsConfig, LogConfig,
-    LogFormat, NodeConfig, PollConfig, RedisConfig, RedisMode, StreamConfig,
+    LogFormat, NodeConfig, PollConfig, RedisConfig, RedisMode, StreamConfig, TlsConfig,
 };
 
 use layers::{Layer, Reference};
@@ -60,6 +60,7 @@ pub struct Config {
     pub dev: bool,
     pub node: NodeConfig,
     pub http: HttpConfig,
+    pub tls: TlsConfig,
     pub admin: AdminConfig,
     pub broker: BrokerConfig,
     pub redis: RedisConfig,

@@ -2,6 +2,7 @@
 //! Every labelled counter takes its labels from an enum and begins at 0; the text in each constructor is its HELP.
 
 mod process;
+mod transport;
 
 use std::marker::PhantomData;
 
@@ -16,6 +17,7 @@ use crate::reasons::{
 };
 
 pub use process::ProcessMetrics;
+pub use transport::{TlsMetrics, TransportMetrics};
 
 /// Delivery latency, publish to socket write, in seconds.
 const LATENCY_BUCKETS: [f64; 13] = [
@@ -113,6 +115,8 @@ pub struct Metrics {
     pub hub: HubMetrics,
     pub broker: BrokerMetrics,
     pub http: HttpMetrics,
+    pub transport: TransportMetrics,
+    pub tls: TlsMetrics,
     pub draining: IntGauge,
 }
 
@@ -134,6 +138,8 @@ impl Metrics {
             hub: HubMetrics::register(registry)?,
             broker: BrokerMetrics::register(registry)?,
             http: HttpMetrics::register(registry)?,
+            transport: TransportMetrics::register(registry)?,
+            tls: TlsMetrics::register(registry)?,
             draining: gauge(registry, "sluice_draining", "1 while the node is leaving.")?,
         })
     }
@@ -387,6 +393,9 @@ mod tests {
                 "sluice_stragglers_total counter",
                 "sluice_subscriptions gauge",
                 "sluice_syncs_total counter",
+                "sluice_tls_certificate_expiry_timestamp_seconds gauge",
+                "sluice_tls_reloads_total counter",
+                "sluice_transport_ended_total counter",
                 "sluice_worker_overflows_total counter",
             ]
         );

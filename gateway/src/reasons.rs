@@ -243,6 +243,36 @@ labels! {
     }
 }
 
+labels! {
+    /// Why the gateway ended a connection below HTTP, without an answer.
+    TransportEnd {
+        /// No first byte, no handshake or no whole header block in time.
+        HeadTimeout = "head_timeout",
+        /// No TLS that both sides speak.
+        HandshakeFailed = "handshake_failed",
+        /// A header block that is far over the limit of a head.
+        HeaderBlock = "header_block",
+        /// More HTTP/2 streams at once than was told.
+        Streams = "streams",
+        /// HTTP/2 streams were reset faster than is allowed.
+        Resets = "resets",
+        /// HTTP/2 frames that only keep the gateway busy.
+        ControlFrames = "control_frames",
+        /// An HTTP/2 connection without a stream for too long.
+        Idle = "idle",
+    }
+}
+
+labels! {
+    /// How a look at changed certificate files ended.
+    ReloadOutcome {
+        /// New handshakes get the new certificate.
+        Loaded = "loaded",
+        /// They cannot be used; the certificate before stays.
+        Refused = "refused",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
@@ -275,6 +305,8 @@ mod tests {
         check::<ReplayOutcome>();
         check::<PublishOutcome>();
         check::<AuthCode>();
+        check::<TransportEnd>();
+        check::<ReloadOutcome>();
     }
 
     #[test]

@@ -58,7 +58,13 @@ fn only_the_broker_speaks_to_redis_and_only_http_knows_actix() -> Result<()> {
     ];
     let mut complaints = forbid(
         "gateway/src/",
-        &["actix_web", "actix_rt", "actix_http"],
+        &[
+            "actix_web",
+            "actix_rt",
+            "actix_http",
+            "actix_server",
+            "actix_service",
+        ],
         &actix,
     )?;
     let redis = ["gateway/src/broker/", "gateway/src/simulator/"];

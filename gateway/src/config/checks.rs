@@ -1,7 +1,9 @@
 //! What must hold of each section, and between sections, before anything starts.
 
 mod node;
+mod redis_tls;
 mod requests;
+mod tls;
 
 use std::time::Duration;
 
@@ -38,6 +40,8 @@ pub fn check(config: &Config) -> Findings {
     let mut findings = Findings::default();
     node::name(&config.node, &mut findings);
     http(&config.http, &mut findings);
+    tls::files(&config.tls, &mut findings);
+    tls::http2(config, &mut findings);
     admin(&config.admin, &mut findings);
     broker(&config.broker, &config.redis, &mut findings);
     redis(&config.redis, &mut findings);
@@ -120,6 +124,7 @@ fn redis(redis: &RedisConfig, found: &mut Findings) {
     if redis.sentinel_master.is_some() && redis.mode != RedisMode::Sentinel {
         found.refuse("redis.sentinel_master", "is only for redis.mode sentinel");
     }
+    redis_tls::check(redis, found);
     let prefix = redis.prefix.as_bytes();
     let visible = prefix
         .iter()

@@ -30,10 +30,25 @@ pub struct HttpConfig {
     pub cors_origins: Vec<String>,
     #[serde(with = "text")]
     pub body_bytes: Size,
+    #[serde(with = "text")]
+    pub head_bytes: Size,
     #[serde(with = "duration")]
     pub head_timeout: Duration,
     #[serde(with = "duration")]
     pub keep_alive: Duration,
+}
+
+/// `[tls]`: the certificate of the public listener.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct TlsConfig {
+    /// Both or none.
+    #[serde(with = "optional")]
+    pub certificate_file: Option<String>,
+    #[serde(with = "optional")]
+    pub key_file: Option<String>,
+    #[serde(with = "duration")]
+    pub reload_interval: Duration,
 }
 
 /// `[admin]`: the listener for probes, metrics and commands.
@@ -85,6 +100,12 @@ pub struct RedisConfig {
     /// Present whenever the broker is Redis.
     #[serde(with = "optional")]
     pub url: Option<RedisUrl>,
+    #[serde(with = "optional")]
+    pub ca_file: Option<String>,
+    #[serde(with = "optional")]
+    pub client_certificate_file: Option<String>,
+    #[serde(with = "optional")]
+    pub client_key_file: Option<String>,
     #[serde(with = "text")]
     pub mode: RedisMode,
     #[serde(with = "optional")]
@@ -228,6 +249,8 @@ pub struct LimitsConfig {
     pub new_heads_per_second: u32,
     pub embedded_channels: usize,
     pub streams_per_connection: usize,
+    pub http2_streams: usize,
+    pub http2_resets_per_second: u32,
     #[serde(with = "text")]
     pub page_bytes: Size,
     #[serde(with = "text")]

@@ -66,6 +66,7 @@ codes! {
     EventTooLarge = "event_too_large", PAYLOAD_TOO_LARGE, "The event is too large";
     Misdirected = "misdirected", MISDIRECTED_REQUEST, "Another node is meant";
     UnsupportedMediaType = "unsupported_media_type", UNSUPPORTED_MEDIA_TYPE, "The media type is not understood";
+    HeadTooLarge = "head_too_large", REQUEST_HEADER_FIELDS_TOO_LARGE, "The request's head is too large";
     TooManyConnections = "too_many_connections", TOO_MANY_REQUESTS, "A limit of connections is reached";
     Internal = "internal", INTERNAL_SERVER_ERROR, "Something went wrong inside the gateway";
     BrokerUnavailable = "broker_unavailable", SERVICE_UNAVAILABLE, "The event broker is unavailable";

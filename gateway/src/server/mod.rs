@@ -2,11 +2,13 @@
 //! running node, and back out of it by way of a drain.
 
 mod settings;
+pub mod tls;
 
 use std::net::TcpListener;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use actix_server::ServerBuilder;
 use actix_web::dev::{Server, ServerHandle};
 use actix_web::middleware::from_fn;
 use actix_web::{App, HttpServer, web};
@@ -22,11 +24,12 @@ use crate::health::Health;
 use crate::http::cors::{self, Cors};
 use crate::http::dev::Cuts;
 use crate::http::framing;
+use crate::http::head;
 use crate::http::page;
-use crate::http::peer;
 use crate::http::probes::Probes;
 use crate::http::routes::{self, Public};
 use crate::http::streams::LocalStreams;
+use crate::http::transport::{Transport, listen::listen};
 use crate::lifecycle::{Admission, Drain};
 use crate::metrics::Metrics;
 
@@ -41,6 +44,8 @@ pub struct Listeners {
 pub enum RunError {
     #[error("{0}")]
     Settings(String),
+    #[error(transparent)]
+    Tls(#[from] tls::TlsError),
     #[error(transparent)]
     Broker(#[from] StartError),
     #[error("a metric could not be registered: {0}")]
@@ -66,6 +71,7 @@ pub async fn run(
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), RunError> {
     let metrics = Metrics::register(&Registry::new())?;
+    let certificate = tls::Certificate::load(&config.tls, metrics.tls.clone())?;
     announce(&config, &listeners)?;
     let health = Health::new(&config.health);
     let workers = settings::workers(&config);
@@ -86,7 +92,10 @@ pub async fn run(
         cuts: web::Data::new(Cuts::new(settings::streams(&config).node)),
         page: web::Data::new(settings::page(&config, listeners.public.local_addr()?)),
     });
-    let public = public_server(&config, listeners.public, workers, &health, seats)?;
+    let tls = certificate.as_ref().map(tls::Certificate::server_config);
+    let transport = settings::transport(&config, tls.transpose()?, &metrics);
+    let public = (listeners.public, transport);
+    let public = public_server(&config, public, workers, &health, seats)?;
     let admin = admin_server(listeners.admin, &health, &metrics)?;
     let node = Node {
         handles: [public.handle(), admin.handle()],
@@ -100,6 +109,7 @@ pub async fn run(
     let outcome = tokio::select! {
         ended = &mut running => return Ok(ended?),
         () = node.follow(&broker) => Err(RunError::BrokerEnded),
+        () = tls::follow(certificate) => Ok(()),
         () = shutdown => Ok(()),
     };
     tokio::join!(node.leave(&config), &mut running).1?;
@@ -110,7 +120,8 @@ pub async fn run(
 fn announce(config: &Config, listeners: &Listeners) -> std::io::Result<()> {
     let public = listeners.public.local_addr()?;
     let admin = listeners.admin.local_addr()?;
-    tracing::info!(%public, %admin, "listening");
+    let tls = config.tls.certificate_file.is_some();
+    tracing::info!(%public, tls, %admin, "listening");
     match config.broker.mode {
         BrokerMode::Embedded => tracing::warn!(
             "the embedded broker keeps history in this process only: one node, and all of it gone at its end; \
@@ -154,7 +165,7 @@ impl WorkerSeats {
 
 fn public_server(
     config: &Config,
-    listener: TcpListener,
+    (listener, transport): (TcpListener, Transport),
     workers: usize,
     health: &Health,
     seats: Arc<WorkerSeats>,
@@ -172,16 +183,21 @@ fn public_server(
         resets_told: seats.metrics.hub.resets_told.clone(),
     });
     let cors = web::Data::new(Cors::new(&config.http.cors_origins, config.dev));
-    let options = settings::sockets(config);
+    let head = web::Data::new(head::HeadBytes(config.http.head_bytes.get()));
     let per_worker = settings::sockets_per_worker(seats.admission.limit(), workers);
-    let http = config.http.clone();
     let config = config.clone();
-    let server = HttpServer::new(move || {
+    let builder = ServerBuilder::new()
+        .workers(workers)
+        .max_concurrent_connections(per_worker)
+        .disable_signals()
+        .shutdown_timeout(STOP_SECONDS);
+    let server = listen(builder, listener, transport, move || {
         let streams = seats.take(&config);
         let dev = config.dev;
         App::new()
             .app_data(public.clone())
             .app_data(cors.clone())
+            .app_data(head.clone())
             .configure(|app| {
                 if let Some(streams) = streams {
                     app.app_data(web::Data::new(streams));
@@ -194,19 +210,9 @@ fn public_server(
             })
             .wrap(from_fn(cors::layer))
             .wrap(from_fn(framing::layer))
+            .wrap(from_fn(head::layer))
     });
-    Ok(server
-        .workers(workers)
-        .max_connections(per_worker)
-        .disable_signals()
-        .shutdown_timeout(STOP_SECONDS)
-        // A client that has closed its half is gone; otherwise nobody notices before the next event.
-        .h1_allow_half_closed(false)
-        .keep_alive(http.keep_alive)
-        .client_request_timeout(http.head_timeout)
-        .on_connect(move |io, data| peer::accept(io, data, options))
-        .listen_auto_h2c(listener)?
-        .run())
+    Ok(server?.run())
 }
 
 fn admin_server(

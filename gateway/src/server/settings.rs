@@ -1,27 +1,32 @@
 //! What each component needs to know, out of the validated configuration.
 
 use std::net::SocketAddr;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
+use rustls::ServerConfig;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 use sluice_wire::keys::Keys;
 use sluice_wire::publish::Defaults;
 
 use crate::broker::embedded::EmbeddedSettings;
-use crate::broker::redis::{RedisSettings, Topology};
+use crate::broker::redis::{Certificates, RedisSettings, Topology};
 use crate::broker::reports::ReportSettings;
 use crate::broker::{BackendSettings, BrokerSettings};
-use crate::config::{BrokerMode, Config, Functions};
+use crate::config::{BrokerMode, Config, Functions, RedisConfig};
 use crate::connection::StreamLimits;
 use crate::http::page;
 use crate::http::params::SubscribeLimits;
 use crate::http::peer::SocketOptions;
 use crate::http::poll::PollLimits;
 use crate::http::routes::PublicLimits;
+use crate::http::transport::{Http2Limits, Transport};
 use crate::hub::chain::ChainLimits;
 use crate::hub::node::NodeLimits;
 use crate::hub::ring::RingLimits;
 use crate::lifecycle::Drain;
+use crate::metrics::Metrics;
 
 /// Descriptors kept for everything but streams: Redis, listeners, probes, files.
 const OTHER_DESCRIPTORS: usize = 256;
@@ -132,7 +137,7 @@ fn redis(config: &Config) -> Result<RedisSettings, String> {
     let redis = &config.redis;
     let url = redis.url.as_ref().ok_or("redis.url is missing")?;
     Ok(RedisSettings {
-        topology: Topology::standalone(url.expose())
+        topology: Topology::standalone(url.expose(), certificates(redis)?)
             .map_err(|error| format!("redis.url: {error}"))?,
         keys: Keys::new(&redis.prefix).map_err(|error| format!("redis.prefix: {error}"))?,
         pool: redis.pool_size,
@@ -147,6 +152,31 @@ fn redis(config: &Config) -> Result<RedisSettings, String> {
             node: node_name(config),
             interval: redis.report_interval,
         }),
+    })
+}
+
+/// Reads the files of TLS to Redis; they are read once, at the start.
+fn certificates(redis: &RedisConfig) -> Result<Certificates, String> {
+    let read = |key: &str, path: &Option<String>| {
+        let read = path.as_ref().map(|path| {
+            std::fs::read(path).map_err(|error| format!("{key}: {path} cannot be read: {error}"))
+        });
+        read.transpose()
+    };
+    let authorities = read("redis.ca_file", &redis.ca_file)?;
+    if let (Some(path), Some(pem)) = (&redis.ca_file, &authorities)
+        && !CertificateDer::pem_slice_iter(pem).any(|found| found.is_ok())
+    {
+        return Err(format!("redis.ca_file: {path} holds no PEM certificate"));
+    }
+    let certificate = read(
+        "redis.client_certificate_file",
+        &redis.client_certificate_file,
+    )?;
+    let key = read("redis.client_key_file", &redis.client_key_file)?;
+    Ok(Certificates {
+        authorities,
+        own: certificate.zip(key),
     })
 }
 
@@ -221,10 +251,27 @@ fn batch_wait(config: &Config) -> Duration {
     config.http.head_timeout.saturating_mul(bodies)
 }
 
-pub(super) fn sockets(config: &Config) -> SocketOptions {
-    SocketOptions {
-        send_buffer: config.stream.send_buffer.get(),
-        user_timeout: config.stream.user_timeout,
+/// How the public listener takes its connections.
+pub(super) fn transport(
+    config: &Config,
+    tls: Option<Arc<ServerConfig>>,
+    metrics: &Metrics,
+) -> Transport {
+    Transport {
+        sockets: SocketOptions {
+            send_buffer: config.stream.send_buffer.get(),
+            user_timeout: config.stream.user_timeout,
+        },
+        head_timeout: config.http.head_timeout,
+        keep_alive: config.http.keep_alive,
+        http2: Http2Limits {
+            streams: config.limits.http2_streams,
+            resets_per_second: config.limits.http2_resets_per_second,
+            head_bytes: config.http.head_bytes.get(),
+            idle: config.http.keep_alive,
+        },
+        tls,
+        ended: metrics.transport.ended.clone(),
     }
 }
 

@@ -3,11 +3,13 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
+mod acl;
 mod connection;
 mod delivery;
 mod foreign;
 mod library;
 mod orders;
 mod reports;
+mod tls;
 mod waiting;
 mod warnings;

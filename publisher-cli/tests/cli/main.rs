@@ -10,6 +10,7 @@ mod history;
 mod install;
 mod page;
 mod publish;
+mod redis_tls;
 mod support;
 mod tail;
 mod terminal;

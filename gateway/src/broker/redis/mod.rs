@@ -21,7 +21,7 @@ use tokio::sync::{mpsc, watch};
 
 pub(super) use data::DataLink;
 pub(super) use subscriber::Subscriber;
-pub use topology::Topology;
+pub use topology::{Certificates, Topology};
 
 use self::subscriber::Wishes;
 use super::clock::Clock;

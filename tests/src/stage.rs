@@ -6,8 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, ensure};
-use sluice_e2e::{
+use crate::{
     checker::{self, Evidence, Report, Suffered},
     client::{Client, Log, Options},
     lab::Lab,
@@ -16,6 +15,7 @@ use sluice_e2e::{
     redis::RedisServer,
     wait,
 };
+use anyhow::{Context, Result, ensure};
 
 /// How long anything may take that has no bound of its own.
 pub const PATIENCE: Duration = Duration::from_secs(30);
