@@ -278,6 +278,9 @@ impl Follower {
             for block in blocks.drain(..) {
                 // Any block shows a gateway that serves us.
                 self.backoff.reset();
+                if !block.id.is_empty() {
+                    self.last_event_id.clone_from(&block.id);
+                }
                 if self.block(&block)? == Next::Stop {
                     return Ok((Next::Stop, String::new()));
                 }

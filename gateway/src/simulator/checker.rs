@@ -9,7 +9,7 @@ use sluice_wire::position::Position;
 
 use super::eventsource::{Block, Places, name_hash, places};
 use super::message::Message;
-use super::past::{Loss, Past, Record, Time};
+use super::past::{Past, Record, Time};
 use super::right::check_right;
 use crate::hub::frame::Format;
 
@@ -315,7 +315,7 @@ impl Reader {
                 let most = past.records.iter().map(|record| record.depth).max();
                 most.unwrap_or(0) > self.bounds.backfill && from != Some(to)
             }
-            _ => lost(past, from, reason, now),
+            _ => past.lost(from, reason, now),
         };
         if !allowed {
             return Err(format!("a false reset: {block:?}"));
@@ -429,24 +429,5 @@ impl Reader {
         }
         self.counts.ephemerals += 1;
         Ok(())
-    }
-}
-
-/// Whether `from` can have become unprovable by now, and for this reason.
-fn lost(past: &Past, from: Option<Position>, reason: &str, now: Time) -> bool {
-    let record = from.and_then(|from| past.find(from));
-    let Some(record) = record else {
-        // A place of another channel: nothing can prove it.
-        return true;
-    };
-    if record.unprovable.is_none_or(|at| at > now) {
-        return false;
-    }
-    let lost = |loss| past.has_lost(loss, now);
-    match reason {
-        "trimmed" => lost(Loss::Trim) || lost(Loss::Stream),
-        "rollback" => lost(Loss::Rollback) || lost(Loss::Head),
-        "state_lost" => lost(Loss::Head) || lost(Loss::Rollback),
-        _ => false,
     }
 }

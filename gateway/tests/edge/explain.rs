@@ -249,10 +249,8 @@ fn an_event_that_waits_for_a_slow_reader_is_explained() {
     let stream = node.stream("channel=a", &[]);
     let name = name(stream.opened.as_ref().expect("opened"));
     let big = "x".repeat(1_000_000);
-    let last = (0..12)
-        .map(|_| node.publish("a", &big))
-        .last()
-        .expect("published");
+    let published: Vec<String> = (0..12).map(|_| node.publish("a", &big)).collect();
+    let last = published.last().expect("published");
     let question = json!({"connection": name, "channel": "a", "id": last});
     let told = answer(&node, &question);
     assert!(

@@ -75,6 +75,21 @@ fn a_tail_says_why_it_may_read_and_what_became_of_its_last_event() {
     );
 }
 
+/// A tail that stops by itself has had its last event too.
+#[test]
+fn a_tail_that_stops_says_what_became_of_its_last_event() {
+    let last = "1763676000999-0.00000001";
+    let admin = Responder::new(vec![allowed(), became("delivered", "delivered: so it was")]);
+    let stream = format!("{}id: {last}\ndata: one\n\n", open());
+    let gateway = Responder::new(vec![event_stream(&stream)]);
+    let ran = run(tail(&gateway, &admin.url, &["--explain", "--count", "1"]));
+    assert_eq!((ran.code, ran.stdout.as_str()), (0, "one\n"));
+    assert_eq!(ran.stderr.lines().count(), 2, "{ran:?}");
+    admin.request();
+    let asked: Value = serde_json::from_str(&admin.request().body).unwrap();
+    assert_eq!(asked["id"], last);
+}
+
 /// A refusal comes after its explanation: the check that fails, and those before it.
 #[test]
 fn a_refusal_is_explained() {

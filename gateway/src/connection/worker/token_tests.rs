@@ -397,3 +397,10 @@ fn among_very_many_an_expired_stream_ends_within_a_second() {
     assert_eq!(open.count(), 0);
     assert_eq!(worker.close_reason(0), Some(CloseReason::TokenExpired));
 }
+
+/// What a stream of one channel costs in memory while nothing happens on it, its way out aside.
+#[test]
+fn a_stream_and_its_seat_stay_small() {
+    let (stream, seat) = (size_of::<Stream<()>>(), size_of::<Seat>());
+    assert!(stream <= 344 && seat <= 136, "{stream} and {seat} bytes");
+}
