@@ -75,7 +75,11 @@ fn settings_that_are_named_exist() -> Result<()> {
 /// The routes in the code that routes: method and path.
 fn routes() -> Result<BTreeSet<String>> {
     let mut routes = BTreeSet::new();
-    for path in ["gateway/src/http/routes.rs", "gateway/src/http/probes.rs"] {
+    for path in [
+        "gateway/src/http/routes.rs",
+        "gateway/src/http/probes.rs",
+        "gateway/src/http/admin/mod.rs",
+    ] {
         let code = text(path)?;
         let code = code.split("#[cfg(test)]").next().unwrap_or_default();
         let constants: BTreeMap<&str, &str> = code
@@ -160,6 +164,7 @@ fn documented_metrics_are_those_of_the_registry() -> Result<()> {
     let is_name = |c: char| c.is_ascii_lowercase() || c == '_';
     let code = text("gateway/src/metrics.rs")?;
     let code = code.split("#[cfg(test)]").next().unwrap_or_default();
+    let code = code.to_owned() + &text("gateway/src/metrics/control.rs")?;
     let known: BTreeSet<&str> = code
         .split('"')
         .skip(1)

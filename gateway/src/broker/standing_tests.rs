@@ -56,7 +56,7 @@ fn an_order_is_obeyed_once_however_often_it_is_heard_of() {
     let lost = shelf.finish_reading(reading, vec![one, two]);
     assert!(lost.is_empty());
     assert_eq!(heard(&mut orders), 0);
-    assert_eq!(shelf.count.get(), 2);
+    assert_eq!((shelf.count.get(), shelf.since_reading()), (2, 0));
     assert_eq!(verdict(&shelf), Verdict::Revoked);
 }
 
@@ -108,9 +108,11 @@ fn an_order_heard_during_a_reading_outlives_its_answer() {
     let lost = shelf.finish_reading(reading, Vec::new());
     assert!(lost.is_empty(), "it may simply be younger");
     assert_eq!(verdict(&shelf), Verdict::Revoked);
+    assert_eq!(shelf.since_reading(), 1, "not in what was read");
     let reading = shelf.begin_reading();
     let lost = shelf.finish_reading(reading, Vec::new());
     assert_eq!(lost.len(), 1, "the broker has lost it");
+    assert_eq!(shelf.since_reading(), 0);
     assert_eq!(
         verdict(&shelf),
         Verdict::Revoked,

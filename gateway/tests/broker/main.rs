@@ -9,5 +9,7 @@ mod foreign;
 mod library;
 mod orders;
 mod reports;
+mod revoke;
+mod standing;
 mod waiting;
 mod warnings;
