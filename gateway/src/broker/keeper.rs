@@ -14,6 +14,8 @@ use crate::orders::Standing;
 
 /// How often the mark is looked at.
 const LOOK: Duration = Duration::from_millis(500);
+/// How often what is over is let go.
+const FORGET: Duration = Duration::from_secs(5);
 /// How often, and how long, a message that should have come is waited for.
 const MESSAGE_LOOKS: usize = 3;
 const MESSAGE_WAIT: Duration = Duration::from_millis(30);
@@ -49,9 +51,15 @@ impl Keeper {
     pub(super) async fn run(&mut self) {
         let mut look = interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut forget = interval(FORGET);
+        forget.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 _ = look.tick() => {}
+                _ = forget.tick() => {
+                    self.shelf.forget_expired();
+                    continue;
+                }
                 Ok(()) = self.connected.changed() => self.read_at = None,
             }
             if let Err(error) = self.look().await

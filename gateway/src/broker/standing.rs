@@ -188,7 +188,14 @@ impl Shelf {
     pub(super) fn forget_expired(&self) {
         let now = self.clock.wall();
         let mut held = self.held();
-        held.orders.retain(|_, entry| now < entry.standing.until);
+        let over = held
+            .orders
+            .extract_if(|_, entry| entry.standing.until <= now);
+        for (_, entry) in over {
+            if let Order::Revoke(revocation) = &entry.standing.order {
+                self.revocations.forget(revocation, now);
+            }
+        }
         self.count(&held);
     }
 

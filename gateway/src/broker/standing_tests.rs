@@ -128,6 +128,14 @@ fn what_is_over_is_forgotten_and_not_taken() {
     let reading = shelf.begin_reading();
     shelf.finish_reading(reading, vec![revoke(&shelf, 2, 0)]);
     assert_eq!((shelf.count.get(), verdict(&shelf)), (0, Verdict::Good));
+    shelf.take(revoke(&shelf, 3, 60_000));
+    shelf.take(revoke(&shelf, 4, 1));
+    let gone = std::iter::repeat_with(|| {
+        shelf.forget_expired();
+        shelf.count.get()
+    });
+    assert_eq!(gone.skip_while(|count| *count == 2).next(), Some(1));
+    assert_eq!(verdict(&shelf), Verdict::Revoked, "the other one holds");
 }
 
 #[test]

@@ -326,3 +326,40 @@ fn a_right_that_is_lacking_is_named() {
         "{log}"
     );
 }
+
+/// The user that operations.md makes for a node may do all that standing orders need, at a restart too.
+#[test]
+fn the_documented_user_may_give_and_keep_orders() {
+    let redis = RedisServer::start();
+    let page = include_str!("../../../docs/operations.md");
+    let rule = page
+        .lines()
+        .find(|line| line.starts_with("ACL SETUSER gateway on "))
+        .expect("the page makes a user");
+    // The selector in parentheses is one word.
+    let (words, selector) = rule.split_once('(').expect("a selector");
+    let selector = format!("({selector}");
+    let mut words: Vec<&str> = words.split_whitespace().collect();
+    words.push(&selector);
+    redis.run::<()>(&words);
+    let url = redis.url().replace("redis://", "redis://gateway:secret@");
+    let ann = bearer("ann", &json!({ "jti": "t-1" }));
+    for round in 1..=2 {
+        let node = Node::redis(&url, SETTINGS).ready();
+        let wanted = if round == 1 { "" } else { "token_revoked" };
+        assert_eq!(code(&node, &ann), wanted);
+        commanded(&node, "/admin/revoke", &json!({ "jti": "t-1" }));
+        commanded(&node, "/admin/disconnect", &json!({ "sub": "ann" }));
+        assert_eq!(code(&node, &ann), "token_revoked");
+        if round == 1 {
+            redis.run::<u64>(&["DEL", ORDERS, MARK]);
+            let stands = || redis.run::<u64>(&["ZCARD", ORDERS]);
+            wait("given back", &2, Duration::from_secs(5), stands);
+        }
+    }
+    let denied: Vec<redis::Value> = redis.run(&["ACL", "LOG"]);
+    let denied = format!("{denied:?}");
+    for command in ["zadd", "zcard", "zscan", "publish", "get", "set"] {
+        assert!(!denied.contains(&format!("\"{command}\"")), "{denied}");
+    }
+}
