@@ -1,6 +1,6 @@
 //! Patterns of channels in tokens. Input: pattern, subject, channel.
 
-use sluice_gateway::http::patterns::Patterns;
+use sluice_gateway::auth::patterns::Patterns;
 use sluice_wire::channel::Channel;
 
 use crate::{parts, text};

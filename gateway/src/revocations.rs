@@ -67,6 +67,11 @@ impl Revocations {
         self.write().add(revocation, until);
     }
 
+    /// Lets go of one whose time is over.
+    pub fn forget(&self, revocation: &Revocation, now: u64) {
+        self.write().forget(revocation, now);
+    }
+
     /// Puts these in the place of all; from now on they are known.
     pub fn replace<'a>(&self, all: impl Iterator<Item = (&'a Revocation, u64)>) {
         let mut book = Book::default();
@@ -122,6 +127,22 @@ impl Book {
         }
     }
 
+    fn forget(&mut self, revocation: &Revocation, now: u64) {
+        if let Some(token) = &revocation.token_id {
+            if self.tokens.get(token).is_some_and(|until| *until <= now) {
+                self.tokens.remove(token);
+            }
+        } else if let Some(subject) = &revocation.subject {
+            if let Some(ages) = self.subjects.get_mut(subject)
+                && ages.forget(now)
+            {
+                self.subjects.remove(subject);
+            }
+        } else {
+            self.everybody.forget(now);
+        }
+    }
+
     fn revokes(&self, holder: &Holder, now: u64) -> bool {
         let token = holder
             .token_id
@@ -146,6 +167,12 @@ impl Ages {
             let at = self.0.partition_point(|(u, _)| *u < until);
             self.0.insert(at, (until, before));
         }
+    }
+
+    /// Lets go of what is over; whether nothing is left.
+    fn forget(&mut self, now: u64) -> bool {
+        self.0.retain(|(until, _)| now < *until);
+        self.0.is_empty()
     }
 
     /// Whether a token of that age is meant now. Of those that still hold, the first has the latest second.
@@ -216,6 +243,16 @@ mod tests {
             let at_once = Revocations::new(false);
             at_once.replace(all.iter().map(|(revocation, until)| (revocation, *until)));
             prop_assert_eq!(at_once.verdict(&bearer, now), wanted);
+            // Letting go of what is over changes nothing, and leaves nothing of it behind.
+            for (revocation, until) in &all {
+                if *until <= now {
+                    at_once.forget(revocation, now);
+                }
+            }
+            prop_assert_eq!(at_once.verdict(&bearer, now), wanted);
+            let book = at_once.read();
+            prop_assert!(book.tokens.values().all(|until| now < *until));
+            prop_assert!(book.subjects.values().all(|ages| ages.0.iter().all(|(until, _)| now < *until)));
         }
     }
 }

@@ -80,7 +80,11 @@ fn settings_that_are_named_exist() -> Result<()> {
 /// The routes in the code that routes: method and path.
 fn routes() -> Result<BTreeSet<String>> {
     let mut routes = BTreeSet::new();
-    for path in ["gateway/src/http/routes.rs", "gateway/src/http/probes.rs"] {
+    for path in [
+        "gateway/src/http/routes.rs",
+        "gateway/src/http/probes.rs",
+        "gateway/src/http/admin/mod.rs",
+    ] {
         let code = text(path)?;
         let code = code.split("#[cfg(test)]").next().unwrap_or_default();
         let constants: BTreeMap<&str, &str> = code

@@ -8,7 +8,7 @@ use tokio::sync::{broadcast, oneshot};
 use super::rare::Rare;
 use super::standing::Shelf;
 use super::{Broker, Command};
-use crate::orders::{Order, OrderError, Standing};
+use crate::orders::{Order, Standing};
 use crate::revocations::Revocations;
 
 /// The order could not be sent: the broker is away, or does not allow it.
@@ -75,24 +75,6 @@ impl Orders {
             tracing::warn!(%error, left_out, "an order of another node was not understood; told once a minute");
         }
     }
-}
-
-/// The standing orders among these texts, and how many are none that this version knows.
-pub(super) fn understood(
-    texts: impl Iterator<Item = Vec<u8>>,
-) -> (Vec<Standing>, Option<(usize, OrderError)>) {
-    let mut orders = Vec::new();
-    let mut strange = None;
-    for text in texts {
-        match Standing::from_json(&text) {
-            Ok(order) => orders.push(order),
-            Err(error) => {
-                let count = strange.map_or(0, |(count, _)| count);
-                strange = Some((count + 1, error));
-            }
-        }
-    }
-    (orders, strange)
 }
 
 impl Broker {

@@ -5,15 +5,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, sleep};
 
-use super::control::understood;
 use super::rare::Rare;
 use super::redis::{DataLink, Mark};
 use super::standing::Shelf;
+use crate::orders::Standing;
 
 /// How often the mark is looked at.
 const LOOK: Duration = Duration::from_millis(500);
+/// How often what is over is let go.
+const FORGET: Duration = Duration::from_secs(5);
+/// How often, and how long, a message that should have come is waited for.
+const MESSAGE_LOOKS: usize = 3;
+const MESSAGE_WAIT: Duration = Duration::from_millis(30);
 
 /// Reads orders for a shelf until it is dropped.
 pub(super) struct Keeper {
@@ -46,9 +51,15 @@ impl Keeper {
     pub(super) async fn run(&mut self) {
         let mut look = interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut forget = interval(FORGET);
+        forget.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 _ = look.tick() => {}
+                _ = forget.tick() => {
+                    self.shelf.forget_expired();
+                    continue;
+                }
                 Ok(()) = self.connected.changed() => self.read_at = None,
             }
             if let Err(error) = self.look().await
@@ -66,32 +77,51 @@ impl Keeper {
     }
 
     async fn look(&mut self) -> Result<(), String> {
-        let mark = self.data.mark().await?;
-        if self.read_at.as_ref() == Some(&mark) {
-            return Ok(());
+        let mut mark = self.data.mark().await?;
+        for _ in 0..MESSAGE_LOOKS {
+            let since = self.shelf.since_reading();
+            let heard = |at: &Mark| mark.is_after(at, since);
+            match &self.read_at {
+                Some(at) if heard(at) => return Ok(()),
+                // A message may still be on its way.
+                Some(_) => sleep(MESSAGE_WAIT).await,
+                None => break,
+            }
+            mark = self.data.mark().await?;
         }
-        let reading = self.shelf.begin_reading();
-        let texts = self.data.standing().await?;
-        let (orders, strange) = understood(texts.into_iter());
-        if let Some((count, error)) = strange
-            && let Some(left_out) = self.strange.due()
-        {
-            tracing::warn!(%error, count, left_out, "standing orders in Redis are none that this version knows");
-        }
-        let first = !self.shelf.revocations().is_known();
-        let lost = self.shelf.finish_reading(reading, orders);
-        if first {
-            tracing::info!("the standing orders are known");
-        }
+        self.read_at = None;
+        let lost = self.read().await?;
+        // Otherwise what was read is no one state, and the next look reads again.
+        let same = self.data.mark().await? == mark;
         if !lost.is_empty() {
+            let orders = lost.len();
             tracing::warn!(
-                orders = lost.len(),
+                orders,
                 "Redis has lost orders that still hold; this node gives them back"
             );
             self.data.give_back(&lost).await?;
         }
-        // Only now: what failed above is tried again.
-        self.read_at = Some(mark);
+        self.read_at = same.then_some(mark);
         Ok(())
+    }
+
+    /// Reads all orders, and gives those that are missing there.
+    async fn read(&self) -> Result<Vec<Arc<Standing>>, String> {
+        let reading = self.shelf.begin_reading();
+        let (mut orders, mut strange) = (Vec::new(), None);
+        let understand = |text: Vec<u8>| match Standing::from_json(&text) {
+            Ok(order) => orders.push(order),
+            Err(error) => strange = Some(error),
+        };
+        self.data.standing(understand).await?;
+        if let Some(error) = strange
+            && let Some(left_out) = self.strange.due()
+        {
+            tracing::warn!(%error, left_out, "a standing order in Redis is none that this version knows");
+        }
+        if !self.shelf.revocations().is_known() {
+            tracing::info!(orders = orders.len(), "the standing orders are known");
+        }
+        Ok(self.shelf.finish_reading(reading, orders))
     }
 }

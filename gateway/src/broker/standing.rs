@@ -1,7 +1,7 @@
 //! The orders that hold for a while, as this node knows them: each is obeyed once, however often and late it is heard
 //! of. What is known stays known until its time is over, also when the broker has lost it; then it is given back.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -33,6 +33,8 @@ struct Held {
     orders: HashMap<String, Entry>,
     /// Counts how often the broker was asked for all.
     reading: u64,
+    /// Orders taken that were not in its last answer.
+    since: u64,
 }
 
 struct Entry {
@@ -92,6 +94,7 @@ impl Shelf {
         let standing = Arc::new(standing);
         let id = standing.id.clone();
         held.orders.insert(id, Entry { standing, reading });
+        held.since += 1;
         self.count(&held);
         drop(held);
         self.tell(order);
@@ -114,6 +117,11 @@ impl Shelf {
         held.reading
     }
 
+    /// How many orders were given, as far as was heard, since the state that the last answer told.
+    pub(super) fn since_reading(&self) -> u64 {
+        self.held().since
+    }
+
     /// The broker has told all that stand there, asked at that reading. Gives what it should have told, and has lost.
     pub(super) fn finish_reading(&self, reading: u64, told: Vec<Standing>) -> Vec<Arc<Standing>> {
         let now = self.clock.wall();
@@ -128,6 +136,12 @@ impl Shelf {
             }
             holds
         });
+        let ids: HashSet<&str> = told.iter().map(|standing| standing.id.as_str()).collect();
+        let young = held.orders.iter().filter(|(id, entry)| {
+            let known = ids.contains(id.as_str());
+            entry.reading >= reading && !known
+        });
+        held.since = young.count() as u64;
         let mut new = Vec::new();
         for standing in told {
             lost.remove(&standing.id);
@@ -189,7 +203,14 @@ impl Shelf {
     pub(super) fn forget_expired(&self) {
         let now = self.clock.wall();
         let mut held = self.held();
-        held.orders.retain(|_, entry| now < entry.standing.until);
+        let over = held
+            .orders
+            .extract_if(|_, entry| entry.standing.until <= now);
+        for (_, entry) in over {
+            if let Order::Revoke(revocation) = &entry.standing.order {
+                self.revocations.forget(revocation, now);
+            }
+        }
         self.count(&held);
     }
 

@@ -56,7 +56,7 @@ fn an_order_is_obeyed_once_however_often_it_is_heard_of() {
     let lost = shelf.finish_reading(reading, vec![one, two]);
     assert!(lost.is_empty());
     assert_eq!(heard(&mut orders), 0);
-    assert_eq!(shelf.count.get(), 2);
+    assert_eq!((shelf.count.get(), shelf.since_reading()), (2, 0));
     assert_eq!(verdict(&shelf), Verdict::Revoked);
 }
 
@@ -108,9 +108,11 @@ fn an_order_heard_during_a_reading_outlives_its_answer() {
     let lost = shelf.finish_reading(reading, Vec::new());
     assert!(lost.is_empty(), "it may simply be younger");
     assert_eq!(verdict(&shelf), Verdict::Revoked);
+    assert_eq!(shelf.since_reading(), 1, "not in what was read");
     let reading = shelf.begin_reading();
     let lost = shelf.finish_reading(reading, Vec::new());
     assert_eq!(lost.len(), 1, "the broker has lost it");
+    assert_eq!(shelf.since_reading(), 0);
     assert_eq!(
         verdict(&shelf),
         Verdict::Revoked,
@@ -126,6 +128,14 @@ fn what_is_over_is_forgotten_and_not_taken() {
     let reading = shelf.begin_reading();
     shelf.finish_reading(reading, vec![revoke(&shelf, 2, 0)]);
     assert_eq!((shelf.count.get(), verdict(&shelf)), (0, Verdict::Good));
+    shelf.take(revoke(&shelf, 3, 60_000));
+    shelf.take(revoke(&shelf, 4, 1));
+    let gone = std::iter::repeat_with(|| {
+        shelf.forget_expired();
+        shelf.count.get()
+    });
+    assert_eq!(gone.skip_while(|count| *count == 2).next(), Some(1));
+    assert_eq!(verdict(&shelf), Verdict::Revoked, "the other one holds");
 }
 
 #[test]

@@ -12,6 +12,8 @@ mod library;
 mod orders;
 mod renewal;
 mod reports;
+mod revoke;
+mod standing;
 mod tls;
 mod waiting;
 mod warnings;

@@ -3,6 +3,7 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
+mod admin;
 mod auth;
 mod batch;
 mod batch_bounds;

@@ -1,7 +1,7 @@
--- Adds standing orders. Keys: the orders, the mark of the last change. Arguments: the topic on which the orders are told,
--- or nothing; the most that may stand, or nothing; the new mark; then for each order until when it holds, in Unix
--- milliseconds, and its JSON. Answers how many were added. Permissions are asked for before anything is written, since
--- what a script wrote before it failed stays.
+-- Adds standing orders. Keys: the orders; the mark: a random text, a colon, and how many orders were added since.
+-- Arguments: the topic on which the orders are told, or nothing; the most that may stand, or nothing; a random text for
+-- when there is no mark; then for each order until when it holds, in Unix milliseconds, and its JSON. Answers how many
+-- were added. Permissions are asked for before anything is written, since what a script wrote before it failed stays.
 
 local may_run = redis.acl_check_cmd
 local function denied(command, ...)
@@ -15,7 +15,7 @@ local orders, mark = KEYS[1], KEYS[2]
 local topic, most = ARGV[1], tonumber(ARGV[2])
 local refusal = denied('ZREMRANGEBYSCORE', orders, '-inf', '0') or denied('ZCARD', orders)
   or denied('ZADD', orders, '0', '') or denied('PTTL', orders) or denied('PEXPIRE', orders, '1')
-  or denied('SET', mark, '') or denied('PEXPIRE', mark, '1') or (topic ~= '' and denied('PUBLISH', topic, ''))
+  or denied('SET', mark, '') or denied('GET', mark) or denied('PEXPIRE', mark, '1') or (topic ~= '' and denied('PUBLISH', topic, ''))
 if refusal then return refusal end
 
 local time = redis.call('TIME')
@@ -35,7 +35,10 @@ for i = 4, #ARGV, 2 do
   end
 end
 if added > 0 then
-  redis.call('SET', mark, ARGV[3], 'KEEPTTL')
+  local given = redis.call('GET', mark)
+  local epoch, count = string.match(given or '', '^([%w_-]+):(%d+)$')
+  if not epoch then epoch, count = ARGV[3], 0 end
+  redis.call('SET', mark, epoch .. ':' .. string.format('%.0f', count + added), 'KEEPTTL')
   -- Both go with the last order. What somebody has put there to stay, stays.
   if left ~= -1 and left < last - now then
     local lasting = string.format('%.0f', last - now + 60000)

@@ -3,14 +3,12 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use redis::Pipeline;
-
 use super::data::{DataError, DataLink, Script};
 use super::parse;
 use crate::broker::control::StandError;
 use crate::orders::Standing;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 /// Asked of Redis at once; it may answer with some more.
 const PAGE: usize = 500;
@@ -19,9 +17,49 @@ const MOST: usize = 2_000_000;
 /// Orders given back in one call.
 const GIVEN_BACK_AT_ONCE: usize = 200;
 
-/// Tells one state of the orders from another: who wrote last, and how many there are.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(in crate::broker) struct Mark(Option<Vec<u8>>, u64);
+/// Tells one state of the orders from another: a random text, new whenever Redis knows of none, and the number of orders
+/// given since. Anything else, such as what people have put there, differs from every other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::broker) enum Mark {
+    /// No order was ever given, as far as Redis knows.
+    None,
+    Given {
+        epoch: String,
+        orders: u64,
+    },
+    Strange(String),
+}
+
+impl Mark {
+    fn parse(text: Option<String>) -> Mark {
+        let Some(text) = text else { return Mark::None };
+        let parts = text.split_once(':');
+        let given = parts.and_then(|(epoch, orders)| Some((epoch, orders.parse().ok()?)));
+        match given {
+            Some((epoch, orders)) => Mark::Given {
+                epoch: epoch.to_owned(),
+                orders,
+            },
+            None => Mark::Strange(text),
+        }
+    }
+
+    /// Whether it is this one so many orders later.
+    pub(in crate::broker) fn is_after(&self, earlier: &Mark, count: u64) -> bool {
+        match (self, earlier) {
+            (
+                Mark::Given { epoch, orders },
+                Mark::Given {
+                    epoch: same,
+                    orders: before,
+                },
+            ) => epoch == same && *orders == before + count,
+            (Mark::None, Mark::None) => count == 0,
+            (Mark::Strange(text), Mark::Strange(same)) => text == same && count == 0,
+            (Mark::None | Mark::Given { .. } | Mark::Strange(_), _) => false,
+        }
+    }
+}
 
 pub(super) fn script() -> Script {
     Script::new(include_str!("standing.lua").to_owned())
@@ -67,18 +105,22 @@ impl DataLink {
 
     /// What the orders are at now.
     pub(in crate::broker) async fn mark(&self) -> Result<Mark, String> {
-        let mut pipeline = Pipeline::with_capacity(2);
-        pipeline.cmd("GET").arg(self.keys.standing_orders_mark());
-        pipeline.cmd("ZCARD").arg(self.keys.standing_orders());
+        let mut get = redis::cmd("GET");
+        get.arg(self.keys.standing_orders_mark());
         let reply = self
-            .run(async |connection| pipeline.query_async(connection).await)
+            .run(async |connection| get.query_async(connection).await)
             .await;
-        let (last, count) = reply.map_err(|error: DataError| error.to_string())?;
-        Ok(Mark(last, count))
+        let text: Option<Vec<u8>> = reply.map_err(|error: DataError| error.to_string())?;
+        Ok(Mark::parse(
+            text.map(|text| String::from_utf8_lossy(&text).into_owned()),
+        ))
     }
 
-    /// All standing orders, as text. Whatever stood all the while is among them (SCAN's promise).
-    pub(in crate::broker) async fn standing(&self) -> Result<Vec<Vec<u8>>, String> {
+    /// Hands on all standing orders, as text, page by page. Whatever stood all the while is among them (SCAN's promise).
+    pub(in crate::broker) async fn standing(
+        &self,
+        mut take: impl FnMut(Vec<u8>),
+    ) -> Result<(), String> {
         let told = |error: DataError| error.to_string();
         let asked = Instant::now();
         let time = self
@@ -87,7 +129,7 @@ impl DataLink {
             .and_then(parse::time)
             .map_err(told)?;
         self.clock.correct(time, asked.elapsed());
-        let mut texts = Vec::new();
+        let mut count = 0;
         let mut cursor = 0_u64;
         loop {
             let mut scan = redis::cmd("ZSCAN");
@@ -98,11 +140,12 @@ impl DataLink {
                 .await;
             let (next, page): (u64, Vec<Vec<u8>>) = reply.map_err(told)?;
             // Each member is followed by its score, which the member says too.
-            texts.extend(page.into_iter().step_by(2));
+            let texts = page.into_iter().step_by(2);
+            texts.inspect(|_| count += 1).for_each(&mut take);
             if next == 0 {
-                return Ok(texts);
+                return Ok(());
             }
-            if texts.len() > MOST {
+            if count > MOST {
                 return Err(format!("more than {MOST} orders stand in Redis"));
             }
             cursor = next;
@@ -119,8 +162,8 @@ impl DataLink {
             self.keys.standing_orders(),
             self.keys.standing_orders_mark(),
         ];
-        let mark = URL_SAFE_NO_PAD.encode(rand::random::<[u8; 16]>());
-        let mut args: Vec<Vec<u8>> = vec![topic.into(), limit.into(), mark.into()];
+        let epoch = URL_SAFE_NO_PAD.encode(rand::random::<[u8; 16]>());
+        let mut args: Vec<Vec<u8>> = vec![topic.into(), limit.into(), epoch.into()];
         for order in orders {
             args.push(order.until.to_string().into());
             args.push(order.to_json().into());
