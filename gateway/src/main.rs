@@ -4,6 +4,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::process::ExitCode;
 
 use clap::Parser;
+use sluice_gateway::auth::Authenticator;
 use sluice_gateway::config::{
     Args, Config, ConfigError, LogConfig, LogFormat, process_environment,
 };
@@ -25,6 +26,11 @@ fn main() -> ExitCode {
     };
     if args.print_config {
         return print(&config);
+    }
+    // Nothing is bound before the keys are proved.
+    if let Err(error) = Authenticator::from_config(&config.auth) {
+        eprintln!("sluice-gateway: {error}");
+        return ExitCode::from(ConfigError::EXIT_CODE);
     }
     if args.check_config {
         println!("ok");

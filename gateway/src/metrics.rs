@@ -1,6 +1,7 @@
 //! What the node counts, registered on an injected registry so that two gateways fit in one process.
 //! Every labelled counter takes its labels from an enum and begins at 0; the text in each constructor is its HELP.
 
+mod keys;
 mod process;
 
 use std::marker::PhantomData;
@@ -15,6 +16,7 @@ use crate::reasons::{
     ResetReason, SyncCause,
 };
 
+pub use keys::KeyMetrics;
 pub use process::ProcessMetrics;
 
 /// Delivery latency, publish to socket write, in seconds.
@@ -113,6 +115,7 @@ pub struct Metrics {
     pub hub: HubMetrics,
     pub broker: BrokerMetrics,
     pub http: HttpMetrics,
+    pub keys: KeyMetrics,
     pub draining: IntGauge,
 }
 
@@ -134,6 +137,7 @@ impl Metrics {
             hub: HubMetrics::register(registry)?,
             broker: BrokerMetrics::register(registry)?,
             http: HttpMetrics::register(registry)?,
+            keys: KeyMetrics::register(registry)?,
             draining: gauge(registry, "sluice_draining", "1 while the node is leaving.")?,
         })
     }
@@ -375,6 +379,9 @@ mod tests {
                 "sluice_events_dropped_total counter",
                 "sluice_events_received_total counter",
                 "sluice_gaps_found_total counter",
+                "sluice_jwks_age_seconds gauge",
+                "sluice_jwks_keys gauge",
+                "sluice_jwks_refreshes_total counter",
                 "sluice_latency_clamped_total counter",
                 "sluice_limit_connections gauge",
                 "sluice_published_total counter",

@@ -68,6 +68,7 @@ codes! {
     UnsupportedMediaType = "unsupported_media_type", UNSUPPORTED_MEDIA_TYPE, "The media type is not understood";
     TooManyConnections = "too_many_connections", TOO_MANY_REQUESTS, "A limit of connections is reached";
     Internal = "internal", INTERNAL_SERVER_ERROR, "Something went wrong inside the gateway";
+    KeysUnavailable = "keys_unavailable", SERVICE_UNAVAILABLE, "Tokens cannot be verified now";
     BrokerUnavailable = "broker_unavailable", SERVICE_UNAVAILABLE, "The event broker is unavailable";
     Overloaded = "overloaded", SERVICE_UNAVAILABLE, "The node is too busy";
     Draining = "draining", SERVICE_UNAVAILABLE, "The node is leaving";

@@ -18,7 +18,12 @@ pub enum Refusal {
     Limit,
     /// The node carries as many streams as it may.
     Overload,
+    /// The issuer's keys cannot be had, so the caller's token cannot be verified.
+    Keys,
 }
+
+/// About when a look for the issuer's keys that failed is repeated.
+const KEYS_RETRY: Duration = Duration::from_secs(10);
 
 impl Refusal {
     /// What an `EventSource` is told.
@@ -27,8 +32,14 @@ impl Refusal {
         match self {
             Refusal::Drain => CloseReason::Drain,
             Refusal::Limit => CloseReason::Limit,
-            Refusal::Overload => CloseReason::Overload,
+            Refusal::Overload | Refusal::Keys => CloseReason::Overload,
         }
+    }
+
+    /// The jittered wait until the issuer's keys may be there.
+    #[must_use]
+    pub fn keys_wait() -> Duration {
+        KEYS_RETRY.mul_f64(rand::rng().random_range(0.5..1.5))
     }
 
     /// Counts a request that was turned away.
@@ -47,6 +58,7 @@ impl Refusal {
                 .limits
                 .overload_retry
                 .mul_f64(rng.random_range(0.5..1.5)),
+            Refusal::Keys => Refusal::keys_wait(),
         }
     }
 
@@ -70,6 +82,11 @@ impl Refusal {
                 RejectReason::Overload,
                 Code::Overloaded,
                 "this node carries as many streams as it may",
+            ),
+            Refusal::Keys => (
+                RejectReason::KeysUnavailable,
+                Code::KeysUnavailable,
+                "the issuer's keys cannot be had now, so no token can be verified; try again",
             ),
         }
     }

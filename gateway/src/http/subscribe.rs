@@ -24,7 +24,7 @@ use crate::auth::{Action, AuthError, Grant};
 use crate::connection::shapes::{Shape, sse};
 use crate::connection::{ConnectionId, Opening, blocks};
 use crate::health::Phase;
-use crate::reasons::RejectReason;
+use crate::reasons::{AuthCode, RejectReason};
 
 /// `GET /v1/events?channel=orders`.
 ///
@@ -96,7 +96,13 @@ async fn subscribe(
 ) -> Result<HttpResponse, Problem> {
     let wanted = count_bad(wanted, public)?;
     let media_type = count_bad(media_type(request.headers()), public)?;
-    let grant = authorize(request, &wanted, public).await?;
+    let grant = match authorize(request, &wanted, public).await {
+        // Counted already; it will pass, so an EventSource must survive it.
+        Err(problem) if problem.code() == Code::KeysUnavailable => {
+            return tell(Refusal::Keys, request, &wanted, public);
+        }
+        authorized => authorized?,
+    };
     if public.health.phase() == Phase::Draining {
         return refuse(Refusal::Drain, request, &wanted, public);
     }
@@ -134,7 +140,7 @@ fn media_type(headers: &HeaderMap) -> Result<MediaType, Problem> {
 /// Whether the caller may read what it wants.
 ///
 /// # Errors
-/// 400, 401 or 403.
+/// 400, 401 or 403; 503 when that cannot be told now.
 pub(super) async fn authorize(
     request: &HttpRequest,
     wanted: &SubscribeRequest,
@@ -142,7 +148,17 @@ pub(super) async fn authorize(
 ) -> Result<Grant, Problem> {
     let rejected = &public.connections.rejected;
     let grant = recognise(request, public).await;
-    let grant = grant.inspect_err(|_| rejected.of(RejectReason::Unauthorized).inc())?;
+    let grant = grant.inspect_err(|error| {
+        let reason = match error.code() {
+            AuthCode::KeysUnavailable => RejectReason::KeysUnavailable,
+            AuthCode::TokenMissing
+            | AuthCode::BadAuthorization
+            | AuthCode::InvalidToken
+            | AuthCode::TokenExpired
+            | AuthCode::InsufficientScope => RejectReason::Unauthorized,
+        };
+        rejected.of(reason).inc();
+    })?;
     allow(&grant, wanted).inspect_err(|error| {
         public.http.auth_failures.of(error.code()).inc();
         rejected.of(RejectReason::Forbidden).inc();
@@ -206,6 +222,16 @@ fn refuse(
     public: &Public,
 ) -> Result<HttpResponse, Problem> {
     refusal.count(public);
+    tell(refusal, request, wanted, public)
+}
+
+/// The answer of [`refuse`].
+fn tell(
+    refusal: Refusal,
+    request: &HttpRequest,
+    wanted: &SubscribeRequest,
+    public: &Public,
+) -> Result<HttpResponse, Problem> {
     if !accept::is_event_source(request.headers()) {
         return Err(refusal.problem(public));
     }

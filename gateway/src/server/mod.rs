@@ -66,6 +66,9 @@ pub async fn run(
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), RunError> {
     let metrics = Metrics::register(&Registry::new())?;
+    let authenticator = Authenticator::from_config(&config.auth)
+        .map_err(|error| RunError::Settings(error.to_string()))?;
+    let authenticator = Arc::new(authenticator);
     announce(&config, &listeners)?;
     let health = Health::new(&config.health);
     let workers = settings::workers(&config);
@@ -86,7 +89,15 @@ pub async fn run(
         cuts: web::Data::new(Cuts::new(settings::streams(&config).node)),
         page: web::Data::new(settings::page(&config, listeners.public.local_addr()?)),
     });
-    let public = public_server(&config, listeners.public, workers, &health, seats)?;
+    let keys = metrics.keys.clone();
+    let public = public_server(
+        &config,
+        listeners.public,
+        workers,
+        &health,
+        seats,
+        Arc::clone(&authenticator),
+    )?;
     let admin = admin_server(listeners.admin, &health, &metrics)?;
     let node = Node {
         handles: [public.handle(), admin.handle()],
@@ -96,7 +107,12 @@ pub async fn run(
         drain,
         _broker: thread,
     };
-    let mut running = std::pin::pin!(async { tokio::try_join!(public, admin).map(|_| ()) });
+    let mut running = std::pin::pin!(async {
+        tokio::select! {
+            ended = async { tokio::try_join!(public, admin) } => ended.map(|_| ()),
+            never = authenticator.follow_keys(&keys) => match never {},
+        }
+    });
     let outcome = tokio::select! {
         ended = &mut running => return Ok(ended?),
         () = node.follow(&broker) => Err(RunError::BrokerEnded),
@@ -158,9 +174,8 @@ fn public_server(
     workers: usize,
     health: &Health,
     seats: Arc<WorkerSeats>,
+    authenticator: Arc<Authenticator>,
 ) -> Result<Server, RunError> {
-    let authenticator = Authenticator::from_config(&config.auth)
-        .map_err(|key| RunError::Settings(format!("{key} is missing")))?;
     let public = web::Data::new(Public {
         authenticator,
         broker: seats.broker.clone(),
