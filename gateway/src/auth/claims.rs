@@ -89,9 +89,8 @@ impl Checks {
         let expires_at = self.expiry(&claims, now)?;
         let issued_at = self.issued_at(&claims, now).map_err(AuthError::Invalid)?;
         let holder = holder(&claims, issued_at).map_err(AuthError::Invalid)?;
-        let patterns = |texts: &[String]| {
-            Patterns::parse(texts, &claims.sub).map_err(AuthError::Invalid)
-        };
+        let patterns =
+            |texts: &[String]| Patterns::parse(texts, &claims.sub).map_err(AuthError::Invalid);
         Ok(Grant {
             subscribe: patterns(&claims.sluice.subscribe)?,
             publish: patterns(&claims.sluice.publish)?,
@@ -124,8 +123,8 @@ impl Checks {
         let Some(seconds) = claims.iat else {
             return Ok(None);
         };
-        let since = Duration::try_from_secs_f64(seconds)
-            .map_err(|_| "the claim `iat` is out of range")?;
+        let since =
+            Duration::try_from_secs_f64(seconds).map_err(|_| "the claim `iat` is out of range")?;
         match UNIX_EPOCH.checked_add(since) {
             Some(at) if at <= now + self.leeway => Ok(Some(since.as_secs())),
             Some(_) | None => Err("the claim `iat` lies in the future"),

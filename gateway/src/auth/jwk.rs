@@ -140,4 +140,3 @@ fn point(curve: Curve, x: &[u8], y: &[u8]) -> Result<Material, String> {
     }
     Material::ec(curve, [&[4], x, y].concat())
 }
-

@@ -240,4 +240,3 @@ fn place(url: &Url) -> String {
     url.set_query(None);
     url.to_string()
 }
-

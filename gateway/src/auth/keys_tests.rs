@@ -55,7 +55,11 @@ fn a_token_without_a_name_may_use_the_only_key_that_fits() {
     assert_eq!(found(&only, None, now), 1);
     let other = only.choose(None, Algorithm::RS256, now);
     assert!(matches!(other, Choice::None), "not with another algorithm");
-    assert_eq!(found(&set(&["", "", "a"]), None, now), 2, "those without a name");
+    assert_eq!(
+        found(&set(&["", "", "a"]), None, now),
+        2,
+        "those without a name"
+    );
     assert_eq!(found(&set(&["", "a"]), Some("b"), now), 1);
 }
 
@@ -84,7 +88,11 @@ fn a_key_that_is_taken_back_holds_for_the_grace_and_no_longer() {
     assert_eq!(found(&again, Some("old"), at(59)), 1);
     assert_eq!(found(&again, Some("old"), at(60)), 0);
     assert_eq!(found(&again, Some("new"), at(89)), 1);
-    assert_eq!(set(&["x"]).after(&again, at(200), grace).len(), 1 + 1, "newer");
+    assert_eq!(
+        set(&["x"]).after(&again, at(200), grace).len(),
+        1 + 1,
+        "newer"
+    );
 }
 
 /// Whoever has lost a key can put another in its place at once.

@@ -91,7 +91,9 @@ impl Material {
         }
         let odd = exponent.last().is_some_and(|byte| byte % 2 == 1);
         if !odd || exponent == [1] || exponent.len() > RSA_EXPONENT_MAX_BYTES {
-            return Err("is an RSA key whose exponent is not an odd number of 3 to 2^32".to_owned());
+            return Err(
+                "is an RSA key whose exponent is not an odd number of 3 to 2^32".to_owned(),
+            );
         }
         let components = RsaPublicKeyComponents {
             n: modulus,

@@ -29,10 +29,7 @@ pub(super) fn keys(text: &str) -> Result<Vec<Material>, String> {
     if blocks.is_empty() {
         return Err("holds no `-----BEGIN PUBLIC KEY-----`".to_owned());
     }
-    blocks
-        .iter()
-        .map(|(label, der)| key(label, der))
-        .collect()
+    blocks.iter().map(|(label, der)| key(label, der)).collect()
 }
 
 fn key(label: &str, der: &[u8]) -> Result<Material, String> {
@@ -140,7 +137,9 @@ impl<'a> Der<'a> {
             0..=0x7f => (usize::from(first), rest),
             0x81..=0x83 => {
                 let (digits, rest) = rest.split_at_checked(usize::from(first & 0x7f))?;
-                let length = digits.iter().fold(0, |sum, digit| sum << 8 | usize::from(*digit));
+                let length = digits
+                    .iter()
+                    .fold(0, |sum, digit| sum << 8 | usize::from(*digit));
                 (length, rest)
             }
             _ => return None,
@@ -150,4 +149,3 @@ impl<'a> Der<'a> {
         Some(content)
     }
 }
-

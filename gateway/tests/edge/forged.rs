@@ -1,6 +1,7 @@
 //! At least 300 forged or broken tokens against each kind of key, none accepted; and every honest one is.
 
 use std::collections::BTreeSet;
+use std::time::Instant;
 
 use futures_util::FutureExt as _;
 use rstest::rstest;
@@ -164,7 +165,8 @@ fn no_forged_token_passes_a_node(#[case] source: Source, #[case] algorithm: &'st
     });
     let named = [Source::SetFile, Source::SetUrl].contains(&source);
     let forgeries = Forgeries::against(&trusted, &stranger, named).tokens;
-    let mut sent = 0;
+    let began = Instant::now();
+    let mut sent = 0_u32;
     for (what, token) in &forgeries {
         // What would end a header is another request: the HTTP suite's business.
         if token.contains(['\n', '\u{0}']) {
@@ -183,16 +185,20 @@ fn no_forged_token_passes_a_node(#[case] source: Source, #[case] algorithm: &'st
         );
         sent += 1;
     }
-    assert!(sent >= FEWEST, "only {sent}");
+    assert!(sent as usize >= FEWEST, "only {sent}");
     let counted: f64 = ["invalid_token", "token_expired", "bad_authorization"]
         .iter()
         .map(|code| node.metric(&format!("sluice_auth_failures_total{{code=\"{code}\"}}")))
         .sum();
     assert_eq!(counted, f64::from(sent));
-    assert_eq!(node.metric("sluice_published_total{outcome=\"accepted\"}") as u32, 1);
+    assert_eq!(
+        node.metric("sluice_published_total{outcome=\"accepted\"}") as u32,
+        1
+    );
     assert_eq!(publish(&trusted.good()).0.status, 201, "the honest one");
     if let Some(server) = &trust.server {
-        assert!(server.asked() <= 2, "looks: {}", server.asked());
+        let most = 2 + began.elapsed().as_secs() / 10;
+        assert!(server.asked() as u64 <= most, "{} looks", server.asked());
     }
 }
 

@@ -74,19 +74,39 @@ fn files_that_are_no_public_key_are_refused_with_words() {
     };
     let small = pem(
         "PUBLIC KEY",
-        &[&[0x30, 0x2a, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 3, 0x21, 0, 1][..], &[0; 31]].concat(),
+        &[
+            &[0x30, 0x2a, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 3, 0x21, 0, 1][..],
+            &[0; 31],
+        ]
+        .concat(),
     );
     for (text, algorithms, says) in [
         (rsa.private_pem(), "", "private key"),
-        (format!("{}{}", rsa.pem(), rsa.private_pem()), "", "private key"),
+        (
+            format!("{}{}", rsa.pem(), rsa.private_pem()),
+            "",
+            "private key",
+        ),
         (pem("ENCRYPTED PRIVATE KEY", b"x"), "", "private key"),
         (pem("CERTIFICATE", b"x"), "", "openssl x509"),
-        (pem("RSA PUBLIC KEY", &short_rsa()), "", "1024 bits; at least 2048"),
+        (
+            pem("RSA PUBLIC KEY", &short_rsa()),
+            "",
+            "1024 bits; at least 2048",
+        ),
         (pem("PUBLIC KEY", b"x"), "", "cannot be read"),
         (pem("PGP PUBLIC KEY BLOCK", b"x"), "", "no `PUBLIC KEY`"),
         (broken, "", "not base64"),
-        (rsa.pem().replace("END PUBLIC", "END RSA PUBLIC"), "", "another end"),
-        (rsa.pem().replace("-----END PUBLIC KEY-----", ""), "", "without an end"),
+        (
+            rsa.pem().replace("END PUBLIC", "END RSA PUBLIC"),
+            "",
+            "another end",
+        ),
+        (
+            rsa.pem().replace("-----END PUBLIC KEY-----", ""),
+            "",
+            "without an end",
+        ),
         (flipped, "", "not a point of the curve P256"),
         (small, "", "not a valid Ed25519 key"),
         (String::new(), "", "no `-----BEGIN PUBLIC KEY-----`"),
@@ -122,7 +142,10 @@ fn keys_of_a_set_that_are_not_for_verifying_are_left_out() {
         (change(&base, "key_ops", json!(["sign"])), "`key_ops`"),
         (change(&base, "key_ops", json!("verify")), "`key_ops`"),
         (change(&base, "kty", json!("oct")), "symmetric"),
-        (json!({"kty": "oct", "k": b64("x".repeat(64)), "kid": "bad", "alg": "HS256"}), "symmetric"),
+        (
+            json!({"kty": "oct", "k": b64("x".repeat(64)), "kid": "bad", "alg": "HS256"}),
+            "symmetric",
+        ),
         (change(&base, "kty", json!("XYZ")), "`kty`"),
         (change(&base, "kty", json!(1)), "`kty`"),
         (change(&base, "crv", json!("P-521")), "`crv`"),
@@ -141,8 +164,14 @@ fn keys_of_a_set_that_are_not_for_verifying_are_left_out() {
         (change(&rsa, "n", json!(b64([0xc1; 128]))), "1024 bits"),
         (change(&rsa, "e", json!(b64([1]))), "exponent"),
         (change(&rsa, "e", json!(b64([1, 0, 0]))), "exponent"),
-        (json!({"kty": "OKP", "crv": "Ed25519", "x": b64([0; 32]), "kid": "bad"}), "Ed25519"),
-        (json!({"kty": "OKP", "crv": "X25519", "x": b64([9; 32]), "kid": "bad"}), "`crv`"),
+        (
+            json!({"kty": "OKP", "crv": "Ed25519", "x": b64([0; 32]), "kid": "bad"}),
+            "Ed25519",
+        ),
+        (
+            json!({"kty": "OKP", "crv": "X25519", "x": b64([9; 32]), "kid": "bad"}),
+            "`crv`",
+        ),
         (json!("bad"), "not an object"),
     ] {
         let told = complaint(with_set(&json!({"keys": [jwk]})), "auth.jwt.jwks_file");
@@ -162,7 +191,10 @@ fn a_file_that_is_no_key_set_is_refused() {
         (json!([key]).to_string(), "no list `keys`"),
         (json!({"keys": {}}).to_string(), "no list `keys`"),
         (json!({"keys": []}).to_string(), "no key to verify with"),
-        (json!({"keys": vec![key.clone(); 101]}).to_string(), "101 keys"),
+        (
+            json!({"keys": vec![key.clone(); 101]}).to_string(),
+            "101 keys",
+        ),
         (format!(r#"{{"keys":[{key}],"keys":[]}}"#), "not the JSON"),
         (" ".repeat(300 * 1024), "larger than 262144 bytes"),
     ] {
@@ -191,11 +223,17 @@ fn a_set_binds_each_key_to_one_algorithm() {
 fn keys_of_several_files_are_used_together() {
     let folder = Folder::new();
     let (one, two) = (Issuer::trusted("RS256"), Issuer::stranger("RS256"));
-    let (third, named) = (Issuer::trusted("EdDSA"), Issuer::trusted("ES384").named("es"));
+    let (third, named) = (
+        Issuer::trusted("EdDSA"),
+        Issuer::trusted("ES384").named("es"),
+    );
     let both = folder.file("both.pem", &format!("{}\n{}", one.pem(), two.pem()));
     let files = format!("{both}, {}", folder.file("ed.pem", &third.pem()));
     let set = folder.file("k.json", &key_set(&[&named]).to_string());
-    let all = with(&[("AUTH__JWT__PUBLIC_KEY_FILE", files), ("AUTH__JWT__JWKS_FILE", set)]);
+    let all = with(&[
+        ("AUTH__JWT__PUBLIC_KEY_FILE", files),
+        ("AUTH__JWT__JWKS_FILE", set),
+    ]);
     let all = all.expect("good keys");
     for issuer in [&one, &two, &third, &named] {
         verify(&all, &issuer.good()).expect("accepted");
@@ -258,9 +296,16 @@ fn callers_without_credentials_read_what_is_open_to_all_and_nothing_else() {
         ("channel=status", Some("Basic YTpi"), 401, "token_missing"),
         ("channel=status", Some(&*narrow), 403, "insufficient_scope"),
     ] {
-        let headers: Vec<_> = authorization.map(|v| ("Authorization", v)).into_iter().collect();
+        let headers: Vec<_> = authorization
+            .map(|v| ("Authorization", v))
+            .into_iter()
+            .collect();
         let answer = node.get(&format!("/v1/events?{query}"), &headers);
-        assert_eq!((answer.status, &*answer.problem()), (status, code), "{query}");
+        assert_eq!(
+            (answer.status, &*answer.problem()),
+            (status, code),
+            "{query}"
+        );
     }
     let answer = node.post("status", &[], b"x");
     assert_eq!((answer.status, &*answer.problem()), (401, "token_missing"));

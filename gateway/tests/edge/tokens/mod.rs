@@ -7,13 +7,13 @@ use std::sync::LazyLock;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::encoding::AsDer as _;
+use aws_lc_rs::hmac;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeySize;
 use aws_lc_rs::signature::{
     self, EcdsaKeyPair, EcdsaSigningAlgorithm, Ed25519KeyPair, KeyPair as _, RsaEncoding,
     RsaKeyPair,
 };
-use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
@@ -248,7 +248,11 @@ impl Issuer {
             }
             Pair::Ec(_) => {
                 let (x, y) = public[1..].split_at(public.len() / 2);
-                let curve = if self.algorithm == "ES256" { "P-256" } else { "P-384" };
+                let curve = if self.algorithm == "ES256" {
+                    "P-256"
+                } else {
+                    "P-384"
+                };
                 json!({"kty": "EC", "crv": curve, "x": b64(x), "y": b64(y)})
             }
             Pair::Ed(_) => json!({"kty": "OKP", "crv": "Ed25519", "x": b64(&public)}),
