@@ -1,14 +1,18 @@
 //! Keys from a URL, end to end: an issuer that is away, hostile, slow, or changes its keys under open streams.
 
 use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rstest::rstest;
+use rustls::ServerConfig;
+use rustls::pki_types::PrivatePkcs8KeyDer;
 use serde_json::json;
 
 use crate::forged::authenticator;
-use crate::harness::http::{Answer as Reply, Events};
+use crate::harness::http::{self, Answer as Reply, Events};
 use crate::harness::node::Node;
 use crate::harness::process::Process;
 use crate::harness::{PATIENCE, find, stays, wait};
@@ -270,20 +274,21 @@ fn callers_share_one_look() {
     const CALLERS: usize = 8;
     let issuer = Issuer::trusted("EdDSA");
     let server = Server::start(Answer::Silence);
-    // As many workers as callers, each of whom waits.
     let node = node(&server.url(), &[("AUTH__JWT__JWKS_TIMEOUT", "30s")]);
-    let waiting = AtomicWait::default();
+    let begun = AtomicUsize::new(0);
     thread::scope(|scope| {
         let callers: Vec<_> = (0..CALLERS)
             .map(|_| {
                 scope.spawn(|| {
                     let bearer = format!("Bearer {}", issuer.good());
-                    waiting.begin();
+                    begun.fetch_add(1, Ordering::SeqCst);
                     publish_as(&node, &bearer).status
                 })
             })
             .collect();
-        wait("all have asked", &CALLERS, PATIENCE, || waiting.begun());
+        wait("all have asked", &CALLERS, PATIENCE, || {
+            begun.load(Ordering::SeqCst)
+        });
         stays("one look", &1, Duration::from_millis(300), || {
             server.asked()
         });
@@ -297,19 +302,6 @@ fn callers_share_one_look() {
 
 fn publish_as(node: &Node, bearer: &str) -> Reply {
     node.post("inbox", &[("Authorization", bearer)], b"hello")
-}
-
-#[derive(Default)]
-struct AtomicWait(std::sync::atomic::AtomicUsize);
-
-impl AtomicWait {
-    fn begin(&self) {
-        self.0.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
-    }
-
-    fn begun(&self) -> usize {
-        self.0.load(std::sync::atomic::Ordering::SeqCst)
-    }
 }
 
 /// The issuer changes its key: new tokens are accepted at once, old ones for a while, streams live on; then the old key is
@@ -380,4 +372,54 @@ async fn a_wait_for_keys_is_bounded() {
         "{:?}",
         began.elapsed()
     );
+}
+
+/// Over https the issuer's certificate must be one that the system trusts, and for its name.
+#[test]
+fn an_issuer_is_believed_only_with_a_certificate_that_is_trusted() {
+    let issuer = Issuer::trusted("ES256");
+    let keys = || Answer::Keys(key_set(&[&issuer]));
+    let (certificate, config) = certified("localhost");
+    let (_, unknown) = certified("localhost");
+    let (other_name, misnamed) = certified("issuer.example");
+    let folder = tempfile::tempdir().expect("a folder");
+    let roots = folder.path().join("roots.pem");
+    std::fs::write(&roots, certificate + &other_name).expect("written");
+    let trust = [("SSL_CERT_FILE", roots.to_str().expect("UTF-8"))];
+    for (config, outcome, status) in [
+        (config, "loaded", 201),
+        (unknown, "unreachable", 503),
+        (misnamed, "unreachable", 503),
+    ] {
+        let server = Server::start_tls(keys(), config);
+        let url = format!("https://localhost:{}/keys", server.address.port());
+        let settings = [
+            ("AUTH__MODE", "jwt"),
+            ("AUTH__JWT__JWKS_URL", &url),
+            ("AUTH__JWT__AUDIENCE", "sluice"),
+        ];
+        let process = Process::start_in(&settings, &trust);
+        let count = format!("sluice_jwks_refreshes_total{{outcome=\"{outcome}\"}}");
+        wait(outcome, &1.0, PATIENCE, || process.metric(&count));
+        let bearer = format!("Bearer {}", issuer.good());
+        let target = "/v1/channels/inbox/events";
+        let headers = [("Authorization", &*bearer)];
+        let answer = http::call(process.public, "POST", target, &headers, b"x");
+        assert_eq!(answer.status, status, "{answer:?}");
+        assert_eq!(server.asked(), usize::from(outcome == "loaded"));
+    }
+}
+
+/// A certificate that vouches for itself, as PEM and as a server uses it.
+fn certified(name: &str) -> (String, Arc<ServerConfig>) {
+    let made = rcgen::generate_simple_self_signed([name.to_owned()]).expect("a certificate");
+    let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key.into())
+        .expect("a good certificate");
+    (made.cert.pem(), Arc::new(config))
 }

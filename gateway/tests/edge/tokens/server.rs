@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::Value;
 
 /// What the server does with a request.
@@ -37,6 +38,15 @@ pub struct Server {
 
 impl Server {
     pub fn start(answer: Answer) -> Server {
+        Server::start_with(answer, None)
+    }
+
+    /// The same over TLS.
+    pub fn start_tls(answer: Answer, tls: Arc<ServerConfig>) -> Server {
+        Server::start_with(answer, Some(tls))
+    }
+
+    fn start_with(answer: Answer, tls: Option<Arc<ServerConfig>>) -> Server {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("bound");
         let asked = Arc::new(AtomicUsize::new(0));
@@ -50,11 +60,11 @@ impl Server {
                     break;
                 }
                 let Ok(socket) = socket else { continue };
-                asked_too.fetch_add(1, Ordering::SeqCst);
                 let (answer, ends) = (answer_too.clone(), ends_too.clone());
+                let (asked, tls) = (asked_too.clone(), tls.clone());
                 open.push(thread::spawn(move || {
                     // A client that leaves early is what some answers are for.
-                    drop(serve(socket, &answer, &ends));
+                    drop(accept(socket, tls, &asked, &answer, &ends));
                 }));
             }
             for one in open {
@@ -78,7 +88,7 @@ impl Server {
         *self.answer.lock().expect("not poisoned") = answer;
     }
 
-    /// Connections so far.
+    /// Requests so far.
     pub fn asked(&self) -> usize {
         self.asked.load(Ordering::SeqCst)
     }
@@ -94,9 +104,33 @@ impl Drop for Server {
     }
 }
 
-fn serve(mut socket: TcpStream, answer: &Mutex<Answer>, ends: &AtomicBool) -> std::io::Result<()> {
+fn accept(
+    socket: TcpStream,
+    tls: Option<Arc<ServerConfig>>,
+    asked: &AtomicUsize,
+    answer: &Mutex<Answer>,
+    ends: &AtomicBool,
+) -> std::io::Result<()> {
     socket.set_read_timeout(Some(Duration::from_secs(5)))?;
     socket.set_write_timeout(Some(Duration::from_millis(200)))?;
+    match tls {
+        None => serve(socket, asked, answer, ends),
+        Some(config) => {
+            let connection = ServerConnection::new(config).map_err(std::io::Error::other)?;
+            let mut stream = StreamOwned::new(connection, socket);
+            serve(&mut stream, asked, answer, ends)?;
+            stream.conn.send_close_notify();
+            stream.flush()
+        }
+    }
+}
+
+fn serve(
+    mut socket: impl Read + Write,
+    asked: &AtomicUsize,
+    answer: &Mutex<Answer>,
+    ends: &AtomicBool,
+) -> std::io::Result<()> {
     let mut head = Vec::new();
     let mut byte = [0];
     while !head.ends_with(b"\r\n\r\n") {
@@ -105,6 +139,7 @@ fn serve(mut socket: TcpStream, answer: &Mutex<Answer>, ends: &AtomicBool) -> st
         }
         head.push(byte[0]);
     }
+    asked.fetch_add(1, Ordering::SeqCst);
     loop {
         let now = answer.lock().expect("not poisoned").clone();
         match now {
@@ -115,7 +150,7 @@ fn serve(mut socket: TcpStream, answer: &Mutex<Answer>, ends: &AtomicBool) -> st
     }
 }
 
-fn give(socket: &mut TcpStream, answer: &Answer, ends: &AtomicBool) -> std::io::Result<()> {
+fn give(socket: &mut impl Write, answer: &Answer, ends: &AtomicBool) -> std::io::Result<()> {
     let plain = |status: u16, lines: &str, body: &[u8]| {
         let length = body.len();
         let head = format!("HTTP/1.1 {status} X\r\ncontent-length: {length}\r\n{lines}\r\n");
