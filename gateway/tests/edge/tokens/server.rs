@@ -142,11 +142,10 @@ fn serve(
     asked.fetch_add(1, Ordering::SeqCst);
     loop {
         let now = answer.lock().expect("not poisoned").clone();
-        match now {
-            Answer::Silence if ends.load(Ordering::SeqCst) => return Ok(()),
-            Answer::Silence => thread::sleep(Duration::from_millis(2)),
-            other => return give(&mut socket, &other, ends),
+        if !matches!(now, Answer::Silence) || ends.load(Ordering::SeqCst) {
+            return give(&mut socket, &now, ends);
         }
+        thread::sleep(Duration::from_millis(2));
     }
 }
 
