@@ -21,7 +21,8 @@ pub use kinds::{RedisUrl, Secret, Size};
 pub use sections::{
     AdminConfig, AuthConfig, AuthMode, BrokerConfig, BrokerMode, DrainConfig, Functions,
     HealthConfig, HistoryConfig, HttpConfig, JwtAlgorithm, JwtConfig, LimitsConfig, LogConfig,
-    LogFormat, NodeConfig, PollConfig, RedisConfig, RedisMode, StreamConfig,
+    LogFormat, NodeConfig, PollConfig, RedisConfig, RedisMode, SameSite, SessionConfig,
+    StreamConfig, TicketsConfig,
 };
 
 use layers::{Layer, Reference};
@@ -64,6 +65,8 @@ pub struct Config {
     pub broker: BrokerConfig,
     pub redis: RedisConfig,
     pub auth: AuthConfig,
+    pub session: SessionConfig,
+    pub tickets: TicketsConfig,
     pub history: HistoryConfig,
     pub stream: StreamConfig,
     pub poll: PollConfig,
@@ -303,11 +306,11 @@ fn kind(value: &toml::Value) -> config::ValueKind {
                 .collect(),
         ),
         toml::Value::String(text) => config::ValueKind::String(text.clone()),
+        toml::Value::Boolean(truth) => config::ValueKind::Boolean(*truth),
         // The layers keep no other kind; as text these fail with a message.
-        toml::Value::Float(_)
-        | toml::Value::Boolean(_)
-        | toml::Value::Datetime(_)
-        | toml::Value::Table(_) => config::ValueKind::String(value.to_string()),
+        toml::Value::Float(_) | toml::Value::Datetime(_) | toml::Value::Table(_) => {
+            config::ValueKind::String(value.to_string())
+        }
     }
 }
 

@@ -73,6 +73,8 @@ labels! {
         Overload = "overload",
         /// A limit of connections is reached.
         Limit = "limit",
+        /// What the request needs cannot be reached just now.
+        Unavailable = "unavailable",
         /// The token that opened the stream expired.
         TokenExpired = "token_expired",
         /// The token, subject or session was revoked.
@@ -93,6 +95,7 @@ impl CloseReason {
             | CloseReason::MaxAge
             | CloseReason::Overload
             | CloseReason::Limit
+            | CloseReason::Unavailable
             | CloseReason::TokenExpired
             | CloseReason::Revoked
             | CloseReason::Disconnected => true,
@@ -196,6 +199,8 @@ labels! {
         Origin = "origin",
         /// The request could not be understood.
         BadRequest = "bad_request",
+        /// The broker that the request needs first is away.
+        Unavailable = "unavailable",
     }
 }
 
@@ -240,6 +245,14 @@ labels! {
         TokenExpired = "token_expired",
         /// The token does not allow it.
         InsufficientScope = "insufficient_scope",
+        /// The ticket is unknown, used or expired.
+        BadTicket = "bad_ticket",
+        /// A ticket could not be looked up.
+        BrokerUnavailable = "broker_unavailable",
+        /// A request with the session cookie does not say which page sends it.
+        OriginRequired = "origin_required",
+        /// The page that sends the session cookie is not allowed.
+        OriginNotAllowed = "origin_not_allowed",
     }
 }
 

@@ -8,12 +8,19 @@ pub const PATTERNS_MAX: usize = 128;
 
 /// The channels that a token names.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Patterns(Vec<Pattern>);
+pub struct Patterns {
+    patterns: Vec<Pattern>,
+    /// As they were written.
+    texts: Vec<String>,
+}
 
 impl Patterns {
     /// Every channel.
     pub fn all() -> Patterns {
-        Patterns(vec![Pattern::all()])
+        Patterns {
+            patterns: vec![Pattern::all()],
+            texts: vec!["**".to_owned()],
+        }
     }
 
     /// Parses patterns; `{sub}` stands for the subject, as one literal segment.
@@ -26,14 +33,34 @@ impl Patterns {
         }
         let pattern = |text: &String| Pattern::parse(text, Some(subject));
         let patterns: Result<Vec<_>, _> = texts.iter().map(pattern).collect();
-        patterns.map(Patterns).map_err(|_| {
+        let patterns = patterns.map_err(|_| {
             "a channel pattern is malformed: segments are names, `*`, `{sub}`, or a last `**`, joined by dots"
+        })?;
+        Ok(Patterns {
+            patterns,
+            texts: texts.to_vec(),
         })
+    }
+
+    /// The patterns as they were written; with the same subject they [parse](Patterns::parse) to the same.
+    pub fn texts(&self) -> &[String] {
+        &self.texts
+    }
+
+    /// The channels that are named without a wildcard, each once and in order; reserved ones are nobody's.
+    pub fn exact(&self) -> Vec<Channel> {
+        let mut channels: Vec<Channel> = Vec::new();
+        for channel in self.patterns.iter().filter_map(Pattern::exact) {
+            if !channel.is_reserved() && !channels.contains(&channel) {
+                channels.push(channel);
+            }
+        }
+        channels
     }
 
     /// Whether one of the patterns stands for the name.
     pub fn allow(&self, channel: &Channel) -> bool {
-        self.0
+        self.patterns
             .iter()
             .any(|pattern| pattern.matches(channel.as_str()))
     }
@@ -55,6 +82,15 @@ mod tests {
             let channel = Channel::parse(name).expect("a name");
             assert_eq!(patterns.allow(&channel), allowed, "{name}");
         }
+    }
+
+    #[test]
+    fn the_exact_ones_of_a_list_are_its_channels() {
+        let texts = ["orders.*", "user.{sub}", "news", "news", "_ctl", "user.42"];
+        let exact = parse(&texts).expect("patterns").exact();
+        let names: Vec<&str> = exact.iter().map(Channel::as_str).collect();
+        assert_eq!(names, ["user.42", "news"]);
+        assert!(Patterns::all().exact().is_empty());
     }
 
     #[test]

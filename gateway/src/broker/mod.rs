@@ -11,6 +11,7 @@ mod rare;
 pub mod redis;
 pub mod reports;
 pub mod run;
+pub mod tickets;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -71,6 +72,7 @@ enum Command {
     Time(oneshot::Sender<Result<u64, LookError>>),
     /// An order, as text, for all nodes.
     Tell(String, oneshot::Sender<Result<(), control::TellError>>),
+    Ticket(tickets::Errand),
 }
 
 /// An event that somebody wants published.

@@ -15,6 +15,7 @@ use super::control::TellError;
 use super::embedded::Embedded;
 use super::history::{Glance, LookError, LookReply};
 use super::redis::Redis;
+use super::tickets::{EmbeddedTickets, Errand};
 use super::{Publication, PublishError};
 use crate::hub::exchange::{Full, Note, Query, ReadId, Reading, ToWorker, WorkerId, World};
 use crate::metrics::{BrokerMetrics, HubMetrics};
@@ -30,7 +31,7 @@ pub(super) enum Done {
 
 /// Publishes that may wait for Redis at the same time; one more is refused.
 const PUBLISHES_IN_FLIGHT: usize = 1_024;
-/// Looks for pages of history that may wait for Redis at the same time; one more is refused.
+/// Looks for pages of history, and errands of tickets, that may wait for Redis at the same time; one more is refused.
 const LOOKS_IN_FLIGHT: usize = 256;
 /// Questions that one pipeline carries.
 const READS_PER_PIPELINE: usize = 32;
@@ -51,6 +52,8 @@ pub(super) struct Outside {
     workers: Vec<mpsc::Sender<ToWorker>>,
     publishing: usize,
     looking: usize,
+    /// Those of the embedded broker.
+    tickets: EmbeddedTickets,
     batch: Vec<(ReadId, Query)>,
 }
 
@@ -71,6 +74,7 @@ impl Outside {
             workers,
             publishing: 0,
             looking: 0,
+            tickets: EmbeddedTickets::default(),
             batch: Vec::new(),
         }
     }
@@ -194,6 +198,21 @@ impl Outside {
                 self.looking += 1;
                 self.pending.push(Box::pin(async move {
                     reply.send(link.time().await).ok();
+                    Done::Looked
+                }));
+            }
+        }
+    }
+
+    pub(super) fn ticket(&mut self, errand: Errand) {
+        match &self.backend {
+            Backend::Embedded(_) => self.tickets.run(errand, self.clock.now()),
+            Backend::Redis(_) if self.looking >= LOOKS_IN_FLIGHT => errand.refuse(),
+            Backend::Redis(redis) => {
+                let link = redis.data();
+                self.looking += 1;
+                self.pending.push(Box::pin(async move {
+                    link.ticket(errand).await;
                     Done::Looked
                 }));
             }

@@ -130,7 +130,33 @@ choice! {
 pub struct AuthConfig {
     #[serde(with = "text")]
     pub mode: AuthMode,
+    /// Whether `?token=` is read.
+    pub query_token: bool,
     pub jwt: JwtConfig,
+}
+
+choice! {
+    /// From where a browser sends a cookie along (RFC 6265bis, section 5.5.7).
+    SameSite { Strict = "strict", Lax = "lax", None = "none" }
+}
+
+/// `[session]`: the cookie that carries a token.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct SessionConfig {
+    pub cookie: String,
+    #[serde(with = "text")]
+    pub same_site: SameSite,
+    #[serde(with = "optional")]
+    pub domain: Option<String>,
+}
+
+/// `[tickets]`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct TicketsConfig {
+    #[serde(with = "duration")]
+    pub ttl: Duration,
 }
 
 choice! {

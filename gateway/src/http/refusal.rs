@@ -18,6 +18,8 @@ pub enum Refusal {
     Limit,
     /// The node carries as many streams as it may.
     Overload,
+    /// The broker cannot be asked for the caller's ticket.
+    Unavailable,
 }
 
 impl Refusal {
@@ -28,6 +30,7 @@ impl Refusal {
             Refusal::Drain => CloseReason::Drain,
             Refusal::Limit => CloseReason::Limit,
             Refusal::Overload => CloseReason::Overload,
+            Refusal::Unavailable => CloseReason::Unavailable,
         }
     }
 
@@ -43,6 +46,7 @@ impl Refusal {
         let mut rng = rand::rng();
         match self {
             Refusal::Drain => Duration::from_millis(rng.random_range(200..2_000)),
+            Refusal::Unavailable => Duration::from_millis(rng.random_range(1_000..5_000)),
             Refusal::Limit | Refusal::Overload => public
                 .limits
                 .overload_retry
@@ -70,6 +74,11 @@ impl Refusal {
                 RejectReason::Overload,
                 Code::Overloaded,
                 "this node carries as many streams as it may",
+            ),
+            Refusal::Unavailable => (
+                RejectReason::Unavailable,
+                Code::BrokerUnavailable,
+                "the event broker is unavailable; try again",
             ),
         }
     }

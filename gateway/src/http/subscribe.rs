@@ -13,8 +13,8 @@ use futures_util::stream;
 
 use super::accept::{self, MediaType};
 use super::body;
-use super::credentials::recognise;
-use super::params::SubscribeRequest;
+use super::credentials::{is_url_secret, recognise_reader, spends_ticket};
+use super::params::{self, SubscribeRequest};
 use super::peer::Peer;
 use super::problem::{Code, Problem};
 use super::refusal::Refusal;
@@ -48,11 +48,11 @@ pub async fn head(
     request: HttpRequest,
     public: web::Data<Public>,
 ) -> Result<HttpResponse, Problem> {
-    let wanted = count_bad(from_query(&request, &public), &public)?;
+    let mut wanted = count_bad(from_query(&request, &public), &public)?;
     let media_type = count_bad(media_type(request.headers()), &public)?;
-    authorize(&request, &wanted, &public).await?;
+    authorize(&request, &mut wanted, &public).await?;
     // As long as the answer to GET: of unknown length.
-    Ok(stream_head(media_type).streaming(stream::empty::<Result<Bytes, Infallible>>()))
+    Ok(stream_head(&request, media_type).streaming(stream::empty::<Result<Bytes, Infallible>>()))
 }
 
 pub(super) fn from_query(
@@ -94,9 +94,17 @@ async fn subscribe(
     public: &Public,
     streams: &LocalStreams,
 ) -> Result<HttpResponse, Problem> {
-    let wanted = count_bad(wanted, public)?;
+    let mut wanted = count_bad(wanted, public)?;
     let media_type = count_bad(media_type(request.headers()), public)?;
-    let grant = authorize(request, &wanted, public).await?;
+    if let Some(refusal) = before_ticket(request, peer.is_some(), public) {
+        return refuse(refusal, request, &wanted, public);
+    }
+    let grant = match authorize(request, &mut wanted, public).await {
+        Err(problem) if problem.code() == Code::BrokerUnavailable => {
+            return told(Refusal::Unavailable, request, &wanted, public);
+        }
+        grant => grant?,
+    };
     if public.health.phase() == Phase::Draining {
         return refuse(Refusal::Drain, request, &wanted, public);
     }
@@ -110,7 +118,7 @@ async fn subscribe(
         MediaType::Ndjson => Shape::Ndjson,
     };
     match streams.open(&opening(&wanted, shape, &grant, public), peer) {
-        Some(body) => Ok(stream_head(media_type).body(body)),
+        Some(body) => Ok(stream_head(request, media_type).body(body)),
         None => refuse(Refusal::Overload, request, &wanted, public),
     }
 }
@@ -131,23 +139,55 @@ fn media_type(headers: &HeaderMap) -> Result<MediaType, Problem> {
     })
 }
 
-/// Whether the caller may read what it wants.
+/// What refuses the caller for now, where its ticket would be spent on finding that out.
+pub(super) fn before_ticket(
+    request: &HttpRequest,
+    has_place: bool,
+    public: &Public,
+) -> Option<Refusal> {
+    let refusal = match public.health.phase() {
+        Phase::Draining => Refusal::Drain,
+        Phase::Starting | Phase::Started if !has_place => Refusal::Limit,
+        Phase::Starting | Phase::Started => return None,
+    };
+    spends_ticket(request, public).then_some(refusal)
+}
+
+/// Whether the caller may read what it wants. Who names no channel gets those that its token names.
 ///
 /// # Errors
-/// 400, 401 or 403.
+/// 400, 401 or 403; 503 when its ticket cannot be looked up.
 pub(super) async fn authorize(
     request: &HttpRequest,
-    wanted: &SubscribeRequest,
+    wanted: &mut SubscribeRequest,
     public: &Public,
 ) -> Result<Grant, Problem> {
     let rejected = &public.connections.rejected;
-    let grant = recognise(request, public).await;
-    let grant = grant.inspect_err(|_| rejected.of(RejectReason::Unauthorized).inc())?;
+    let grant = recognise_reader(request, public).await;
+    let grant = grant.inspect_err(|error| rejected.of(turned_away(error)).inc())?;
+    if wanted.channels.is_empty() {
+        let limit = public.limits.subscribe.channels;
+        wanted.channels = count_bad(params::granted(&grant, limit), public)?;
+    }
     allow(&grant, wanted).inspect_err(|error| {
         public.http.auth_failures.of(error.code()).inc();
         rejected.of(RejectReason::Forbidden).inc();
     })?;
     Ok(grant)
+}
+
+fn turned_away(error: &AuthError) -> RejectReason {
+    match error {
+        AuthError::OriginRequired | AuthError::OriginNotAllowed => RejectReason::Origin,
+        AuthError::TicketsAway => RejectReason::Unavailable,
+        AuthError::Missing
+        | AuthError::BadAuthorization
+        | AuthError::Carrier(_)
+        | AuthError::Invalid(_)
+        | AuthError::Expired
+        | AuthError::BadTicket => RejectReason::Unauthorized,
+        AuthError::Scope { .. } => RejectReason::Forbidden,
+    }
 }
 
 fn allow(grant: &Grant, wanted: &SubscribeRequest) -> Result<(), AuthError> {
@@ -184,7 +224,12 @@ pub(super) fn opening(
 }
 
 /// The headers that keep proxies from holding events back.
-fn stream_head(media_type: MediaType) -> HttpResponseBuilder {
+fn stream_head(request: &HttpRequest, media_type: MediaType) -> HttpResponseBuilder {
+    let cache_control = if is_url_secret(request) {
+        "private, no-store, no-transform"
+    } else {
+        "no-cache, no-transform"
+    };
     let content_type = match media_type {
         MediaType::EventStream => "text/event-stream; charset=utf-8",
         MediaType::Ndjson => "application/x-ndjson; charset=utf-8",
@@ -192,7 +237,7 @@ fn stream_head(media_type: MediaType) -> HttpResponseBuilder {
     let mut response = HttpResponse::Ok();
     response
         .insert_header((header::CONTENT_TYPE, content_type))
-        .insert_header((header::CACHE_CONTROL, "no-cache, no-transform"))
+        .insert_header((header::CACHE_CONTROL, cache_control))
         .insert_header(("x-accel-buffering", "no"));
     response
 }
@@ -206,6 +251,16 @@ fn refuse(
     public: &Public,
 ) -> Result<HttpResponse, Problem> {
     refusal.count(public);
+    told(refusal, request, wanted, public)
+}
+
+/// The same for one that is counted.
+fn told(
+    refusal: Refusal,
+    request: &HttpRequest,
+    wanted: &SubscribeRequest,
+    public: &Public,
+) -> Result<HttpResponse, Problem> {
     if !accept::is_event_source(request.headers()) {
         return Err(refusal.problem(public));
     }
@@ -213,7 +268,7 @@ fn refuse(
     let mut block = BytesMut::new();
     let close = blocks::close(refusal.close_reason(), Some(refusal.wait(public)));
     sse::write_notice(&close, incoming.as_bytes(), &mut block);
-    let mut response = stream_head(MediaType::EventStream);
+    let mut response = stream_head(request, MediaType::EventStream);
     if request.version() < Version::HTTP_2 {
         response.force_close();
     }

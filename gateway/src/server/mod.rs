@@ -163,6 +163,7 @@ fn public_server(
         .map_err(|key| RunError::Settings(format!("{key} is missing")))?;
     let public = web::Data::new(Public {
         authenticator,
+        carriers: settings::carriers(config),
         broker: seats.broker.clone(),
         health: health.clone(),
         limits: settings::public(config),

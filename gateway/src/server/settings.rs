@@ -13,6 +13,7 @@ use crate::broker::reports::ReportSettings;
 use crate::broker::{BackendSettings, BrokerSettings};
 use crate::config::{BrokerMode, Config, Functions};
 use crate::connection::StreamLimits;
+use crate::http::credentials::Carriers;
 use crate::http::page;
 use crate::http::params::SubscribeLimits;
 use crate::http::peer::SocketOptions;
@@ -211,6 +212,14 @@ pub(super) fn public(config: &Config) -> PublicLimits {
         body_wait: config.http.head_timeout,
         streams_per_connection: config.limits.streams_per_connection,
         overload_retry: config.stream.overload_retry,
+    }
+}
+
+pub(super) fn carriers(config: &Config) -> Carriers {
+    Carriers {
+        session: config.session.clone(),
+        ticket_ttl: config.tickets.ttl,
+        query_token: config.auth.query_token,
     }
 }
 

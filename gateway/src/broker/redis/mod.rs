@@ -9,6 +9,7 @@ mod parse;
 mod reads;
 mod report;
 mod subscriber;
+mod tickets;
 mod topology;
 
 use std::sync::Arc;
