@@ -147,7 +147,9 @@ mod tests {
         #[case] subject: &str,
         #[case] channel: Option<&str>,
     ) {
-        let exact = Pattern::parse(pattern, Some(subject)).expect("a pattern").exact();
+        let exact = Pattern::parse(pattern, Some(subject))
+            .expect("a pattern")
+            .exact();
         assert_eq!(exact.as_ref().map(Channel::as_str), channel);
     }
 

@@ -49,14 +49,20 @@ pub enum AuthError {
     Expired,
     #[error("not allowed to {} channel `{channel}`", match .action { Action::Subscribe => "subscribe to", Action::Publish => "publish on" })]
     Scope { action: Action, channel: Channel },
-    #[error("the ticket is unknown, used or expired: it is good for one request within `tickets.ttl`; get a new one from POST /v1/tickets")]
+    #[error(
+        "the ticket is unknown, used or expired: it is good for one request within `tickets.ttl`; get a new one from POST /v1/tickets"
+    )]
     BadTicket,
     /// The broker that keeps tickets is away: the one carrier that needs it.
     #[error("tickets cannot be kept or looked up just now; try again")]
     TicketsAway,
-    #[error("a request with the session cookie must say which page sends it: this one has no `Origin`, and may come from another site")]
+    #[error(
+        "a request with the session cookie must say which page sends it: this one has no `Origin`, and may come from another site"
+    )]
     OriginRequired,
-    #[error("the session cookie is taken from pages of the gateway's own origin and of http.cors_origins only")]
+    #[error(
+        "the session cookie is taken from pages of the gateway's own origin and of http.cors_origins only"
+    )]
     OriginNotAllowed,
 }
 

@@ -28,7 +28,11 @@ pub fn write(grant: &Grant, only: Option<&[Channel]>) -> String {
         Some(channels) => channels.iter().map(ToString::to_string).collect(),
         None => grant.subscribe.texts().to_vec(),
     };
-    let millis = |at: SystemTime| at.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+    let millis = |at: SystemTime| {
+        at.duration_since(UNIX_EPOCH)
+            .unwrap_or_default()
+            .as_millis()
+    };
     let kept = Kept {
         holder: (*grant.holder).clone(),
         expires_at: grant
@@ -122,7 +126,10 @@ mod tests {
         for subject in ["*", "**", "{sub}"] {
             let text = write(&grant(subject, whole(60)), None);
             let back = read(text.as_bytes(), whole(0)).expect("reads");
-            assert!(back.check(Action::Subscribe, &channel("user.42")).is_err(), "{subject}");
+            assert!(
+                back.check(Action::Subscribe, &channel("user.42")).is_err(),
+                "{subject}"
+            );
         }
     }
 
@@ -130,7 +137,10 @@ mod tests {
     fn a_ticket_is_not_good_for_longer_than_its_token() {
         let text = write(&grant("42", whole(60)), None);
         assert!(read(text.as_bytes(), whole(59)).is_ok());
-        assert_eq!(read(text.as_bytes(), whole(60)).err(), Some(AuthError::Expired));
+        assert_eq!(
+            read(text.as_bytes(), whole(60)).err(),
+            Some(AuthError::Expired)
+        );
         for foreign in ["", "{}", "[]", r#"{"holder":{},"subscribe":["a*"]}"#] {
             let error = read(foreign.as_bytes(), whole(0)).err();
             assert_eq!(error, Some(AuthError::BadTicket), "{foreign}");

@@ -182,8 +182,14 @@ mod tests {
         let mut keep = |name: &str, until| tickets.keep(name.into(), name.into(), until, SECOND);
         assert_eq!(keep("a", SECOND * 3), Ok(()));
         assert_eq!(keep("b", SECOND * 3), Ok(()));
-        assert_eq!(tickets.redeem("a", Redeem::Look, SECOND), Some(b"a".to_vec()));
-        assert_eq!(tickets.redeem("a", Redeem::Use, SECOND), Some(b"a".to_vec()));
+        assert_eq!(
+            tickets.redeem("a", Redeem::Look, SECOND),
+            Some(b"a".to_vec())
+        );
+        assert_eq!(
+            tickets.redeem("a", Redeem::Use, SECOND),
+            Some(b"a".to_vec())
+        );
         assert_eq!(tickets.redeem("a", Redeem::Use, SECOND), None);
         assert_eq!(tickets.redeem("b", Redeem::Look, SECOND * 3), None);
         assert_eq!(tickets.redeem("b", Redeem::Use, SECOND * 3), None);
@@ -192,9 +198,8 @@ mod tests {
     #[test]
     fn the_last_place_is_taken_and_expired_tickets_make_room() {
         let mut tickets = EmbeddedTickets::default();
-        let mut keep = |name: usize, now| {
-            tickets.keep(name.to_string(), String::new(), now + SECOND, now)
-        };
+        let mut keep =
+            |name: usize, now| tickets.keep(name.to_string(), String::new(), now + SECOND, now);
         for name in 0..EMBEDDED_TICKETS {
             assert_eq!(keep(name, SECOND), Ok(()), "{name}");
         }

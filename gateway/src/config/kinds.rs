@@ -59,7 +59,12 @@ impl FromStr for Size {
     fn from_str(text: &str) -> Result<Size, String> {
         bytesize::ByteSize::from_str(text)
             .map(|size| Size(size.as_u64()))
-            .map_err(|_| format!("{} is not a size; write for example 65536, 64KiB or 1MiB", quote(text)))
+            .map_err(|_| {
+                format!(
+                    "{} is not a size; write for example 65536, 64KiB or 1MiB",
+                    quote(text)
+                )
+            })
     }
 }
 

@@ -96,7 +96,10 @@ pub(super) fn only_with_tokens(public: &Public) -> Result<(), Problem> {
 /// Whether the request will spend a ticket once it is looked at: what could refuse it for now has to come before.
 pub(super) fn spends_ticket(request: &HttpRequest, public: &Public) -> bool {
     !public.authenticator.is_open()
-        && matches!(in_query(request.query_string()), Ok(Some(InQuery::Ticket(_))))
+        && matches!(
+            in_query(request.query_string()),
+            Ok(Some(InQuery::Ticket(_)))
+        )
 }
 
 /// Whether the URL is a secret, so that no cache may keep it or its answer (RFC 6750, section 2.3).

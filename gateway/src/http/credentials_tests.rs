@@ -91,12 +91,14 @@ fn one_carrier_counts(
 #[test]
 fn a_credential_in_the_url_is_for_reading_and_a_token_only_where_switched_on() {
     let request = |query: &str| TestRequest::with_uri(&format!("/?{query}")).to_http_request();
+    let reading = request("token=t");
     let token = Ok(Carrier::Token("t".into()));
-    assert_eq!(carrier(&request("token=t"), &carriers(true), true), token);
+    assert_eq!(carrier(&reading, &carriers(true), true), token);
     for query in ["token=t", "ticket=k"] {
-        let publishing = carrier(&request(query), &carriers(true), false);
+        let request = request(query);
+        let publishing = carrier(&request, &carriers(true), false);
         assert_eq!(publishing, Err(FOR_READING), "{query}");
-        assert!(is_url_secret(&request(query)));
+        assert!(is_url_secret(&request));
     }
     assert!(!is_url_secret(&request("channel=token&tickets=1")));
 }

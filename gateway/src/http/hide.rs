@@ -60,7 +60,12 @@ mod tests {
     #[case::ticket(TICKET)]
     #[case::in_a_name(&format!("user.{TICKET}.x"))]
     fn what_looks_like_a_token_is_hidden_wherever_it_stands(#[case] token: &str) {
-        for (before, after) in [("", ""), ("/v1/events/", "?x=1"), ("no field `", "`, no"), ("ä:", ";ö")] {
+        for (before, after) in [
+            ("", ""),
+            ("/v1/events/", "?x=1"),
+            ("no field `", "`, no"),
+            ("ä:", ";ö"),
+        ] {
             let text = format!("{before}{token}{after}");
             assert_eq!(tokens(&text), format!("{before}[redacted]{after}"));
             assert!(has_token(&text));

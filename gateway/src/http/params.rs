@@ -179,7 +179,11 @@ fn fits_id_line(text: &str) -> bool {
 ///
 /// # Errors
 /// 400, naming parameter and value.
-pub(super) fn channels(parameter: &str, names: &[String], limit: usize) -> Result<Vec<Channel>, Problem> {
+pub(super) fn channels(
+    parameter: &str,
+    names: &[String],
+    limit: usize,
+) -> Result<Vec<Channel>, Problem> {
     let mut channels: Vec<Channel> = Vec::with_capacity(names.len().min(limit));
     for name in names {
         let channel = channel(parameter, name)?;
@@ -220,7 +224,10 @@ pub(super) fn granted(grant: &Grant, limit: usize) -> Result<Vec<Channel>, Probl
         });
     }
     if channels.len() > limit {
-        let detail = format!("the token names {} channels and the request none of them", channels.len());
+        let detail = format!(
+            "the token names {} channels and the request none of them",
+            channels.len()
+        );
         return Err(Problem::new(
             Code::TooManyChannels,
             format!("{detail}; {}", too_many(limit).detail()),

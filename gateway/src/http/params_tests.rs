@@ -197,9 +197,8 @@ fn a_body_asks_for_the_same() {
 #[test]
 fn channels_may_be_left_to_the_token() {
     assert!(names(&query("last=3").expect("valid")).is_empty());
-    let body = |text: &str| {
-        SubscribeRequest::from_body(text.as_bytes(), &headers(None), LIMITS, now())
-    };
+    let body =
+        |text: &str| SubscribeRequest::from_body(text.as_bytes(), &headers(None), LIMITS, now());
     assert!(names(&body("{}").expect("valid")).is_empty());
     let grant = |texts: &[&str]| {
         let texts: Vec<String> = texts.iter().map(|text| (*text).to_owned()).collect();
@@ -209,7 +208,10 @@ fn channels_may_be_left_to_the_token() {
         }
     };
     let all = granted(&grant(&["a", "b.*", "user.{sub}", "a"]), 2).expect("two");
-    assert_eq!(all.iter().map(Channel::as_str).collect::<Vec<_>>(), ["a", "user.42"]);
+    assert_eq!(
+        all.iter().map(Channel::as_str).collect::<Vec<_>>(),
+        ["a", "user.42"]
+    );
     for (texts, code) in [
         (&["a", "b", "user.{sub}"][..], Code::TooManyChannels),
         (&["b.*", "**"], Code::NoChannel),

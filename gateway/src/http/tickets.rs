@@ -83,7 +83,10 @@ fn channels(
         params::check_json(request.headers(), "send the channels as application/json")?;
         serde_json::from_slice(body).map_err(|error| {
             let shape = "write {\"channels\":[\"orders\"]}, or nothing";
-            Problem::new(Code::BadBody, format!("the body is no wish for a ticket: {error}; {shape}"))
+            Problem::new(
+                Code::BadBody,
+                format!("the body is no wish for a ticket: {error}; {shape}"),
+            )
         })?
     };
     let Some(names) = wanted.channels else {

@@ -9,5 +9,6 @@ mod foreign;
 mod library;
 mod orders;
 mod reports;
+mod tickets;
 mod waiting;
 mod warnings;

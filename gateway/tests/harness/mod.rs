@@ -6,6 +6,7 @@ pub mod http;
 pub mod node;
 pub mod process;
 pub mod redis_server;
+pub mod tokens;
 
 use std::fmt::Debug;
 use std::thread;

@@ -35,9 +35,14 @@ impl DataLink {
         grant: &str,
         lasting: Duration,
     ) -> Result<(), DataError> {
-        let ms = u64::try_from(lasting.as_millis()).unwrap_or(u64::MAX).max(1);
+        let ms = u64::try_from(lasting.as_millis())
+            .unwrap_or(u64::MAX)
+            .max(1);
         let mut set = redis::cmd("SET");
-        set.arg(self.keys.ticket(digest)).arg(grant).arg("PX").arg(ms);
+        set.arg(self.keys.ticket(digest))
+            .arg(grant)
+            .arg("PX")
+            .arg(ms);
         self.run(async |connection| set.exec_async(connection).await)
             .await
     }

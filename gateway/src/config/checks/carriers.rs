@@ -82,7 +82,9 @@ mod tests {
         #[case] says: &str,
     ) {
         let name = format!("SLUICE__{name}");
-        let told = load("", &[(&name, value)]).expect_err("refused").to_string();
+        let told = load("", &[(&name, value)])
+            .expect_err("refused")
+            .to_string();
         assert!(told.contains(key) && told.contains(says), "{told}");
     }
 
