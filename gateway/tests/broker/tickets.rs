@@ -41,8 +41,11 @@ fn one_of_all_who_bring_a_ticket_is_let_in() {
     for _ in 0..8 {
         let ticket = ticket(&nodes[0]);
         let answers: Vec<Answer> = thread::scope(|scope| {
-            let tries: Vec<_> = (0..8)
-                .map(|number| scope.spawn(|| poll(&nodes[number % 2], &ticket)))
+            let tries: Vec<_> = nodes
+                .iter()
+                .cycle()
+                .take(8)
+                .map(|node| scope.spawn(|| poll(node, &ticket)))
                 .collect();
             tries
                 .into_iter()

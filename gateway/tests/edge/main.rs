@@ -7,6 +7,7 @@ mod auth;
 mod batch;
 mod batch_bounds;
 mod binary;
+mod canary;
 mod contract;
 mod csrf;
 mod dev;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::Findings;
+use crate::config::kinds::quote;
 use crate::config::sections::{SessionConfig, TicketsConfig};
 
 const NAME_MAX_BYTES: usize = 64;
@@ -34,7 +35,7 @@ pub(super) fn session(session: &SessionConfig, found: &mut Findings) {
     if domain.len() > DOMAIN_MAX_BYTES || !domain.split('.').all(is_label) {
         found.refuse(
             "session.domain",
-            format!("`{domain}` is not a host name, such as example.com"),
+            format!("{} is not a host name, such as example.com", quote(domain)),
         );
     }
     if session.cookie.to_ascii_lowercase().starts_with(HOST_PREFIX) {
