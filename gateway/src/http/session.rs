@@ -22,6 +22,8 @@ use crate::holder::Holder;
 
 /// Name and value of the largest cookie that browsers keep (RFC 6265bis, section 5.6).
 const COOKIE_MAX_BYTES: usize = 4_096;
+/// What a cookie lasts at least; its token decides in any case.
+const SHORTEST: Duration = Duration::from_secs(1);
 /// Bytes of a session's name, before they are written as base64url.
 const SESSION_BYTES: usize = 16;
 
@@ -49,8 +51,10 @@ pub async fn post(
         let detail = "the token does not fit into a cookie, which browsers keep up to 4096 bytes: issue a shorter token, or use a ticket (POST /v1/tickets)";
         return Err(Problem::new(Code::SessionTooLarge, detail));
     }
+    // A cookie of no time at all would be taken away instead.
     let left = expires_at.duration_since(SystemTime::now());
-    let cookie = cookie(settings, value, left.unwrap_or_default());
+    let left = left.map_err(|_| AuthError::Expired)?.max(SHORTEST);
+    let cookie = cookie(settings, value, left);
     if is_renewed {
         renewed(&session, &grant);
     }

@@ -88,7 +88,7 @@ fn exchange(public: SocketAddr, token: &str) -> (String, String) {
 
 /// With a log as verbose as it can be, in both of its forms.
 #[rstest]
-#[case("human", " TRACE ")]
+#[case("human", "TRACE")]
 #[case("json", "\"level\":\"TRACE\"")]
 fn no_secret_is_told(#[case] format: &str, #[case] verbose: &str) {
     let redis = RedisServer::start();

@@ -6,6 +6,7 @@ use serde_json::Value;
 use crate::harness::http::{Answer, call};
 use crate::harness::node::Node;
 use crate::harness::tokens::{SECRET, bearer, claims, now, settings, sign, token};
+use crate::harness::{PATIENCE, find};
 
 fn node(more: &[(&str, &str)]) -> Node {
     Node::embedded(&settings(more)).ready()
@@ -72,7 +73,12 @@ fn a_token_becomes_a_cookie_that_opens_streams() {
     let mut stream = node.stream("channel=orders.eu", &[("Cookie", &pair)]);
     let close = stream.next();
     assert_eq!(close.json()["reason"], "token_expired");
-    let answer = node.get("/v1/events?channel=orders.eu", &[("Cookie", &pair)]);
+    let target = "/v1/events?channel=orders.eu";
+    find("the token is no longer taken", PATIENCE, || {
+        let head = call(node.public, "HEAD", target, &[("Cookie", &pair)], b"");
+        (head.status == 401).then_some(())
+    });
+    let answer = node.get(target, &[("Cookie", &pair)]);
     assert_eq!(
         (answer.status, answer.problem().as_str()),
         (401, "token_expired")
