@@ -1,9 +1,10 @@
 // Cookies and tickets in a real browser: what it sends by itself, what of that the gateway takes, and what it refuses.
 
 import assert from 'node:assert/strict';
+import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 
-import { CLOSED, OPEN, Reader, launch, texts } from './browser.mjs';
+import { CLOSED, OPEN, Reader, launch, launchWithCookies, texts } from './browser.mjs';
 import { Stack } from './stack.mjs';
 import { JWT, token } from './token.mjs';
 
@@ -129,7 +130,9 @@ async function show(reader, address) {
 
 test('other sites get nowhere with a visitor’s cookie, SameSite=None and all', async (t) => {
   const { secure } = stack.origins;
-  const reader = await tab(t, secure);
+  const context = await launchWithCookies(join(stack.folder, 'profile'), { ignoreHTTPSErrors: true });
+  t.after(() => context.close());
+  const reader = await Reader.open(context, secure);
   await login(reader, '', token(['open']));
   const [cookie] = await reader.page.context().cookies();
   assert.deepEqual([cookie.sameSite, cookie.secure], ['None', true]);
