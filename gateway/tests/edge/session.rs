@@ -153,7 +153,8 @@ fn a_session_begins_with_a_bearer_token_only() {
     let good = token("ann", &["a"]);
     let pair = cookie(&login(&node, &good, None));
     let (good_bearer, forged) = (bearer(&good), bearer(&format!("{good}x")));
-    let cases: [(&[(&str, &str)], &str, u16, &str); 5] = [
+    type Case<'a> = (&'a [(&'a str, &'a str)], &'a str, u16, &'a str);
+    let cases: [Case<'_>; 5] = [
         (&[], "", 401, "token_missing"),
         (
             &[("Cookie", &pair), ("Origin", "http://sluice.test")],

@@ -95,14 +95,23 @@ pub(super) fn rightly(client: &Client, good: &str, cookie: &str, tickets: &[Stri
 
 /// Every place of a request that takes a text, with a secret in it.
 pub(super) fn wrongly(client: &Client, good: &str, secret: &str) {
-    let (as_bearer, good) = (bearer(secret), bearer(good));
+    let good = bearer(good);
+    in_credentials(client, &good, secret);
+    let known = [("Authorization", good.as_str())];
+    in_urls(client, &known, secret);
+    in_headers_and_bodies(client, known[0], secret);
+    in_broken_requests(client, secret);
+}
+
+fn in_credentials(client: &Client, good: &str, secret: &str) {
+    let as_bearer = bearer(secret);
     let cookie = format!("__Host-sluice={secret}");
     let carried: [&[(&str, &str)]; 7] = [
         &[("Authorization", &as_bearer)],
         &[("Authorization", secret)],
         &[("Authorization", &format!("Basic {secret}"))],
         &[("Authorization", &format!("{as_bearer} x"))],
-        &[("Authorization", &good), ("Authorization", &as_bearer)],
+        &[("Authorization", good), ("Authorization", &as_bearer)],
         &[("Cookie", &cookie)],
         &[("Cookie", secret), ("Origin", secret)],
     ];
@@ -123,7 +132,9 @@ pub(super) fn wrongly(client: &Client, good: &str, secret: &str) {
             client.say("POST", target, headers, b"x");
         }
     }
-    let known = [("Authorization", good.as_str())];
+}
+
+fn in_urls(client: &Client, known: &[(&str, &str)], secret: &str) {
     for name in [
         "token",
         "ticket",
@@ -137,14 +148,14 @@ pub(super) fn wrongly(client: &Client, good: &str, secret: &str) {
         "x",
     ] {
         for path in ["/v1/events", "/v1/poll", "/v1/channels/a/events"] {
-            client.say("HEAD", &format!("{path}?{name}={secret}"), &known, b"");
+            client.say("HEAD", &format!("{path}?{name}={secret}"), known, b"");
             // What a stream ignores would open one.
             let ignored = ["x", "last_event_id", "limit", "timeout"];
             if path != "/v1/events" || !ignored.contains(&name) {
                 client.say(
                     "GET",
                     &format!("{path}?{name}={secret}&timeout={secret}"),
-                    &known,
+                    known,
                     b"",
                 );
             }
@@ -157,9 +168,12 @@ pub(super) fn wrongly(client: &Client, good: &str, secret: &str) {
         format!("/v1/channels/{secret}/events"),
     ] {
         for method in ["GET", "POST", "DELETE", "OPTIONS"] {
-            client.say(method, &path, &known, b"x");
+            client.say(method, &path, known, b"x");
         }
     }
+}
+
+fn in_headers_and_bodies(client: &Client, known: (&str, &str), secret: &str) {
     for name in [
         "Accept",
         "Content-Type",
@@ -169,7 +183,7 @@ pub(super) fn wrongly(client: &Client, good: &str, secret: &str) {
         "Upgrade",
         "Forwarded",
     ] {
-        let headers = [known[0], (name, secret)];
+        let headers = [known, (name, secret)];
         client.say("GET", "/v1/poll?channel=a&timeout=0s", &headers, b"");
         client.say("POST", "/v1/tickets", &headers, br#"{"channels":["a"]}"#);
     }
@@ -180,11 +194,14 @@ pub(super) fn wrongly(client: &Client, good: &str, secret: &str) {
         json!(secret),
     ] {
         let body = body.to_string();
-        client.say("POST", "/v1/tickets", &known, body.as_bytes());
-        client.say("POST", "/v1/events", &known, body.as_bytes());
-        let lines = [known[0], ("Content-Type", "application/x-ndjson")];
+        client.say("POST", "/v1/tickets", &[known], body.as_bytes());
+        client.say("POST", "/v1/events", &[known], body.as_bytes());
+        let lines = [known, ("Content-Type", "application/x-ndjson")];
         client.say("POST", "/v1/publish", &lines, body.as_bytes());
     }
+}
+
+fn in_broken_requests(client: &Client, secret: &str) {
     for head in [
         "Content-Length: SECRET",
         "Transfer-Encoding: SECRET",
