@@ -23,8 +23,8 @@ pub use network::Network;
 pub use sections::{
     AdminConfig, AuthConfig, AuthMode, BrokerConfig, BrokerMode, DrainConfig, ForwardedHeader,
     Functions, HealthConfig, HistoryConfig, HttpConfig, JwtAlgorithm, JwtConfig, LimitsConfig,
-    LogConfig, LogFormat, NodeConfig, PollConfig, RedisConfig, RedisMode, StreamConfig,
-    SubjectPolicy, TlsConfig,
+    LogConfig, LogFormat, NodeConfig, PollConfig, RedisConfig, RedisMode, SameSite, SessionConfig,
+    StreamConfig, SubjectPolicy, TicketsConfig, TlsConfig,
 };
 
 use layers::{Layer, Reference};
@@ -68,6 +68,8 @@ pub struct Config {
     pub broker: BrokerConfig,
     pub redis: RedisConfig,
     pub auth: AuthConfig,
+    pub session: SessionConfig,
+    pub tickets: TicketsConfig,
     pub history: HistoryConfig,
     pub stream: StreamConfig,
     pub poll: PollConfig,
@@ -307,11 +309,11 @@ fn kind(value: &toml::Value) -> config::ValueKind {
                 .collect(),
         ),
         toml::Value::String(text) => config::ValueKind::String(text.clone()),
+        toml::Value::Boolean(truth) => config::ValueKind::Boolean(*truth),
         // The layers keep no other kind; as text these fail with a message.
-        toml::Value::Float(_)
-        | toml::Value::Boolean(_)
-        | toml::Value::Datetime(_)
-        | toml::Value::Table(_) => config::ValueKind::String(value.to_string()),
+        toml::Value::Float(_) | toml::Value::Datetime(_) | toml::Value::Table(_) => {
+            config::ValueKind::String(value.to_string())
+        }
     }
 }
 

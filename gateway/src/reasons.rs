@@ -73,14 +73,14 @@ labels! {
         Overload = "overload",
         /// A limit of connections is reached.
         Limit = "limit",
+        /// What it takes to recognise the caller cannot be reached just now.
+        Unavailable = "unavailable",
         /// The token that opened the stream expired.
         TokenExpired = "token_expired",
         /// The token, subject or session was revoked.
         Revoked = "revoked",
         /// An operator ended it; the client may come back.
         Disconnected = "disconnected",
-        /// The node cannot tell yet who may come in.
-        Unavailable = "unavailable",
     }
 }
 
@@ -95,10 +95,10 @@ impl CloseReason {
             | CloseReason::MaxAge
             | CloseReason::Overload
             | CloseReason::Limit
+            | CloseReason::Unavailable
             | CloseReason::TokenExpired
             | CloseReason::Revoked
-            | CloseReason::Disconnected
-            | CloseReason::Unavailable => true,
+            | CloseReason::Disconnected => true,
         }
     }
 }
@@ -201,7 +201,7 @@ labels! {
         Origin = "origin",
         /// The request could not be understood.
         BadRequest = "bad_request",
-        /// The node cannot tell yet which tokens are revoked.
+        /// The broker is away, and without it the caller cannot be recognised.
         Unavailable = "unavailable",
     }
 }
@@ -294,8 +294,14 @@ labels! {
         InsufficientScope = "insufficient_scope",
         /// The token was good, and was taken back.
         TokenRevoked = "token_revoked",
-        /// The node cannot tell yet which tokens are revoked.
+        /// The ticket is unknown, used or expired.
+        BadTicket = "bad_ticket",
+        /// A ticket could not be looked up, or the node cannot tell yet which tokens are revoked.
         BrokerUnavailable = "broker_unavailable",
+        /// A request with the session cookie does not say which page sends it.
+        OriginRequired = "origin_required",
+        /// The page that sends the session cookie is not allowed.
+        OriginNotAllowed = "origin_not_allowed",
     }
 }
 

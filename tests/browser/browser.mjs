@@ -1,6 +1,8 @@
 // The machine's own Chromium, headless, with an empty profile, and what a page under test saw.
 
 import assert from 'node:assert/strict';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 
 import { chromium } from 'playwright-core';
 
@@ -11,18 +13,29 @@ export const CLOSED = 2;
 const WAIT_MS = 15_000;
 
 /** Starts a browser; `without` takes away defaults of Playwright's, `args` adds to ours. */
-export async function launch({ without = [], args = [] } = {}) {
+export async function launch(options) {
+  return chromium.launch(flags(options));
+}
+
+/** One with a profile of its own, in a folder, and the switch off that blocks cookies of other sites; gives its context. */
+export async function launchWithCookies(folder, options = {}) {
+  mkdirSync(join(folder, 'Default'), { recursive: true });
+  writeFileSync(join(folder, 'Default/Preferences'), JSON.stringify({ profile: { cookie_controls_mode: 0 } }));
+  return chromium.launchPersistentContext(folder, { ...flags(), ...options });
+}
+
+function flags({ without = [], args = [] } = {}) {
   const all = [
     '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync',
     ...args,
   ];
   if (process.getuid() === 0) all.push('--no-sandbox');
-  return chromium.launch({
+  return {
     executablePath: process.env.SLUICE_CHROMIUM ?? '/usr/bin/chromium',
     headless: true,
     args: all,
     ignoreDefaultArgs: without,
-  });
+  };
 }
 
 /** A tab on the page under test, served by `origin`. */

@@ -5,7 +5,9 @@ import { readFileSync } from 'node:fs';
 import { after, before, test } from 'node:test';
 
 import { launch } from './browser.mjs';
+import { until } from './processes.mjs';
 import { Stack } from './stack.mjs';
+import { JWT, token } from './token.mjs';
 
 const PAGE = readFileSync(new URL('../../docs/eventsource.md', import.meta.url), 'utf8');
 const PROGRAMS = new Map([...PAGE.matchAll(/<!-- run: (\w+) -->\n```js\n(.*?)```/gs)].map(([, name, code]) => [name, code]));
@@ -22,7 +24,8 @@ let browser;
 const ran = new Set();
 
 before(async () => {
-  [stack, browser] = await Promise.all([Stack.start({ gateways: [{}, {}] }), launch()]);
+  const fronts = { main: { nodes: [0, 1] }, tokens: { nodes: [2] } };
+  [stack, browser] = await Promise.all([Stack.start({ gateways: [{}, {}, JWT], fronts }), launch()]);
 });
 after(async () => {
   await browser?.close();
@@ -30,9 +33,9 @@ after(async () => {
 });
 
 /** A page that has run `prelude` and then the program of this name. */
-async function run(context, name, prelude = '') {
+async function run(context, name, prelude = '', front = 'main') {
   const page = await context.newPage();
-  await page.goto(`${stack.origins.main}/pages/other.html`);
+  await page.goto(`${stack.origins[front]}/pages/other.html`);
   await start(page, name, prelude);
   return page;
 }
@@ -132,6 +135,22 @@ test('binary data arrives byte for byte', async (t) => {
   await stack.publish('frames', 'frame', bytes.toString('base64'));
   await untilTold(page, [['draw', [...bytes]]]);
 });
+
+for (const name of ['session', 'ticket']) {
+  test(`a page with a token reads, and goes on after a cut: ${name}`, async (t) => {
+    const prelude = `const token = async () => '${token(['orders'])}';`;
+    const page = await run(await context(t), name, prelude, 'tokens');
+    await untilOpen(1);
+    await stack.publish('orders', '', 'one');
+    await untilTold(page, [['show', 'one']]);
+    const cut = () => stack.gateways[2].metric('sluice_connections_closed_total', 'disconnected');
+    const before = await cut();
+    await stack.disconnect('orders');
+    await until('the stream is cut', async () => (await cut()) > before);
+    await stack.publish('orders', '', 'two');
+    await untilTold(page, [['show', 'one'], ['show', 'two']]);
+  });
+}
 
 test('no program of the page was left out', () => {
   assert.deepEqual([...PROGRAMS.keys()].sort(), [...ran].sort());

@@ -11,7 +11,7 @@ const PRODUCT = new URL('../../deploy/lb/nginx/', import.meta.url).pathname;
 const LOG_FORMAT = [
   'at:$msec', 'front:$server_name', 'protocol:$server_protocol', 'method:$request_method', 'path:$request_uri', 'status:$status',
   'upstream:$upstream_addr', 'lastEventId:$http_last_event_id', 'origin:$http_origin', 'accept:$http_accept',
-  'cookie:$http_cookie', 'seconds:$request_time',
+  'cookie:$http_cookie', 'site:$http_sec_fetch_site', 'seconds:$request_time',
 ].map((pair) => pair.replace(/^(\w+):(.*)$/, '"$1":"$2"')).join(',');
 
 export class Nginx {

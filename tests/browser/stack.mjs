@@ -124,6 +124,11 @@ export class Stack {
     return this.redis.call('FCALL', 'sluice_publish', 2, `sluice:{${channel}}:s`, `sluice:{${channel}}:m`, type, data);
   }
 
+  /** Ends the streams of a channel, on all nodes, as an operator does: their clients come back. */
+  async disconnect(channel) {
+    await this.redis.publish('sluice:{_ctl}', JSON.stringify({ order: 'disconnect', channel }));
+  }
+
   /** The gateway that calls itself `name` in `sluice.open`. */
   gatewayNamed(name) {
     const found = this.gateways.filter((gateway) => gateway.isNamed(name));

@@ -119,6 +119,12 @@ impl Keys {
         self.control(&format!("lease:{subject_digest}"))
     }
 
+    /// What one ticket grants, a string of JSON that expires; `digest` is the SHA-256 of the ticket in base64url, so that
+    /// nobody who reads keys can use a ticket.
+    pub fn ticket(&self, digest: &str) -> String {
+        self.control(&format!("ticket:{digest}"))
+    }
+
     /// A control key: revocations, disconnects, tickets, leases, node reports.
     pub fn control(&self, name: &str) -> String {
         format!("{}{{_ctl}}:{name}", self.prefix)
@@ -196,6 +202,7 @@ mod tests {
             keys.report("gateway-1:4711"),
             "sluice:{_ctl}:report:gateway-1%3A4711"
         );
+        assert_eq!(keys.ticket("q-_0"), "sluice:{_ctl}:ticket:q-_0");
     }
 
     #[test]

@@ -59,6 +59,25 @@ impl Pattern {
         })
     }
 
+    /// The one channel.
+    #[must_use]
+    pub fn of(channel: &Channel) -> Pattern {
+        let literal = |segment: &str| Segment::Literal(segment.to_owned());
+        Pattern(channel.as_str().split('.').map(literal).collect())
+    }
+
+    /// The one channel that the pattern stands for; none when it has a wildcard, or a subject that is no segment.
+    pub fn exact(&self) -> Option<Channel> {
+        let literal = |segment: &Segment| match segment {
+            Segment::Literal(literal) => Some(literal.clone()),
+            Segment::One | Segment::Rest => None,
+        };
+        let names: Option<Vec<String>> = self.0.iter().map(literal).collect();
+        let channel = Channel::parse(&names?.join(".")).ok()?;
+        // A subject with dots in it reads like several segments and stands for none.
+        self.matches(channel.as_str()).then_some(channel)
+    }
+
     /// Whether the pattern stands for the whole name.
     pub fn matches(&self, channel: &str) -> bool {
         let mut names = channel.split('.');
@@ -146,6 +165,28 @@ mod tests {
                 "{subject} reads {name}"
             );
         }
+    }
+
+    /// What a request that names no channel gets: never more than the pattern itself allows.
+    #[rstest]
+    #[case("orders.eu", "42", Some("orders.eu"))]
+    #[case("user.{sub}.inbox", "42", Some("user.42.inbox"))]
+    #[case("{sub}", "_ctl", Some("_ctl"))]
+    #[case("orders.*", "42", None)]
+    #[case("orders.**", "42", None)]
+    #[case("user.{sub}", "*", None)]
+    #[case("user.{sub}", "42.admin", None)]
+    #[case("user.{sub}", "a b", None)]
+    #[case("user.{sub}", "", None)]
+    fn a_pattern_without_wildcards_is_one_channel(
+        #[case] pattern: &str,
+        #[case] subject: &str,
+        #[case] channel: Option<&str>,
+    ) {
+        let exact = Pattern::parse(pattern, Some(subject))
+            .expect("a pattern")
+            .exact();
+        assert_eq!(exact.as_ref().map(Channel::as_str), channel);
     }
 
     #[rstest]

@@ -14,6 +14,7 @@ pub mod patterns;
 mod pem;
 pub mod revoked;
 mod sources;
+pub mod ticket;
 mod unique;
 mod verifier;
 
@@ -61,6 +62,9 @@ pub enum AuthError {
     Missing,
     #[error("the Authorization header must be given once, as `Bearer <token>`")]
     BadAuthorization,
+    /// A token, a ticket or a cookie is carried in a way that is not offered, or several are.
+    #[error("{0}")]
+    Carrier(&'static str),
     #[error("{0}")]
     Invalid(&'static str),
     #[error("the token has expired; get a new one")]
@@ -73,6 +77,21 @@ pub enum AuthError {
     KeysUnavailable,
     #[error("not allowed to {} channel `{channel}`", match .action { Action::Subscribe => "subscribe to", Action::Publish => "publish on" })]
     Scope { action: Action, channel: Channel },
+    #[error(
+        "the ticket is unknown, used or expired: it is good for one request within `tickets.ttl`; get a new one from POST /v1/tickets"
+    )]
+    BadTicket,
+    /// The broker that keeps tickets is away: the one carrier that needs it.
+    #[error("tickets cannot be kept or looked up just now; try again")]
+    TicketsAway,
+    #[error(
+        "a request with the session cookie must say which page sends it: this one has no `Origin`, and may come from another site"
+    )]
+    OriginRequired,
+    #[error(
+        "the session cookie is taken from pages of the gateway's own origin and of http.cors_origins only"
+    )]
+    OriginNotAllowed,
 }
 
 impl AuthError {
@@ -80,13 +99,17 @@ impl AuthError {
     pub const fn code(&self) -> AuthCode {
         match self {
             AuthError::Missing => AuthCode::TokenMissing,
-            AuthError::BadAuthorization => AuthCode::BadAuthorization,
+            AuthError::BadAuthorization | AuthError::Carrier(_) => AuthCode::BadAuthorization,
             AuthError::Invalid(_) => AuthCode::InvalidToken,
             AuthError::Expired => AuthCode::TokenExpired,
             AuthError::KeysUnavailable => AuthCode::KeysUnavailable,
             AuthError::Scope { .. } => AuthCode::InsufficientScope,
             AuthError::Revoked => AuthCode::TokenRevoked,
             AuthError::NotYet => AuthCode::BrokerUnavailable,
+            AuthError::BadTicket => AuthCode::BadTicket,
+            AuthError::TicketsAway => AuthCode::BrokerUnavailable,
+            AuthError::OriginRequired => AuthCode::OriginRequired,
+            AuthError::OriginNotAllowed => AuthCode::OriginNotAllowed,
         }
     }
 }

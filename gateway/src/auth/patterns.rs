@@ -49,6 +49,23 @@ impl Patterns {
         })
     }
 
+    /// Exactly these channels.
+    #[must_use]
+    pub fn of(channels: &[Channel]) -> Patterns {
+        Patterns(channels.iter().map(Pattern::of).collect())
+    }
+
+    /// The channels that are named without a wildcard, each once and in order; reserved ones are nobody's.
+    pub fn exact(&self) -> Vec<Channel> {
+        let mut channels: Vec<Channel> = Vec::new();
+        for channel in self.0.iter().filter_map(Pattern::exact) {
+            if !channel.is_reserved() && !channels.contains(&channel) {
+                channels.push(channel);
+            }
+        }
+        channels
+    }
+
     /// Whether one of the patterns stands for the name.
     pub fn allow(&self, channel: &Channel) -> bool {
         self.why(channel).is_some()
@@ -125,6 +142,16 @@ mod tests {
         for bad in [r#"["{sub}"]"#, r#"["a*"]"#, r#""**""#] {
             assert!(serde_json::from_str::<Patterns>(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn the_exact_ones_of_a_list_are_its_channels() {
+        let texts = ["orders.*", "user.{sub}", "news", "news", "_ctl", "user.42"];
+        let exact = parse(&texts).expect("patterns").exact();
+        let names: Vec<&str> = exact.iter().map(Channel::as_str).collect();
+        assert_eq!(names, ["user.42", "news"]);
+        assert!(Patterns::all().exact().is_empty());
+        assert_eq!(Patterns::of(&exact).exact(), exact);
     }
 
     #[test]

@@ -14,6 +14,7 @@ pub mod redis;
 pub mod reports;
 pub mod run;
 mod standing;
+pub mod tickets;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -83,6 +84,7 @@ enum Command {
     /// An order that holds for a while.
     Stand(Standing, oneshot::Sender<Result<(), control::StandError>>),
     Lease(leases::Wish, leases::LeaseReply),
+    Ticket(tickets::Errand),
 }
 
 /// An event that somebody wants published.

@@ -18,6 +18,7 @@ use super::history::{Glance, LookError, LookReply};
 use super::leases::{LeaseReply, Leases, Wish};
 use super::redis::Redis;
 use super::standing::{NoRoom, Shelf};
+use super::tickets::{EmbeddedTickets, Errand};
 use super::{Publication, PublishError};
 use crate::hub::exchange::{Full, Note, Query, ReadId, Reading, ToWorker, WorkerId, World};
 use crate::metrics::{BrokerMetrics, HubMetrics, LimitMetrics};
@@ -36,7 +37,7 @@ pub(super) enum Done {
 
 /// Publishes that may wait for Redis at the same time; one more is refused.
 const PUBLISHES_IN_FLIGHT: usize = 1_024;
-/// Looks for pages of history that may wait for Redis at the same time; one more is refused.
+/// Looks for pages of history, and errands of tickets, that may wait for Redis at the same time; one more is refused.
 const LOOKS_IN_FLIGHT: usize = 256;
 /// Places of subjects that may wait for Redis at the same time; one more is not asked for.
 const LEASES_IN_FLIGHT: usize = 4_096;
@@ -69,6 +70,8 @@ pub(super) struct Outside {
     publishing: usize,
     looking: usize,
     leasing: usize,
+    /// Those of the embedded broker.
+    tickets: EmbeddedTickets,
     batch: Vec<(ReadId, Query)>,
 }
 
@@ -93,6 +96,7 @@ impl Outside {
             publishing: 0,
             looking: 0,
             leasing: 0,
+            tickets: EmbeddedTickets::default(),
             batch: Vec::new(),
         }
     }
@@ -216,6 +220,21 @@ impl Outside {
                 self.looking += 1;
                 self.pending.push(Box::pin(async move {
                     reply.send(link.time().await).ok();
+                    Done::Looked
+                }));
+            }
+        }
+    }
+
+    pub(super) fn ticket(&mut self, errand: Errand) {
+        match &self.backend {
+            Backend::Embedded(_) => self.tickets.run(errand, self.clock.now()),
+            Backend::Redis(_) if self.looking >= LOOKS_IN_FLIGHT => errand.refuse(),
+            Backend::Redis(redis) => {
+                let link = redis.data();
+                self.looking += 1;
+                self.pending.push(Box::pin(async move {
+                    link.ticket(errand).await;
                     Done::Looked
                 }));
             }

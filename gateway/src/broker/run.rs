@@ -325,6 +325,7 @@ impl Loop {
             Command::PublishAll(piece, reply) => self.outside.publish_all(piece, reply),
             Command::Look(glance, reply) => self.outside.look(glance, reply),
             Command::Time(reply) => self.outside.time(reply),
+            Command::Ticket(errand) => self.outside.ticket(errand),
             Command::Tell(order, reply) => {
                 if let Some(order) = self.outside.tell(order, reply) {
                     self.orders.hear(order.as_bytes());

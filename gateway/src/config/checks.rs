@@ -1,5 +1,6 @@
 //! What must hold of each section, and between sections, before anything starts.
 
+mod carriers;
 mod jwt;
 mod limits;
 mod node;
@@ -46,6 +47,8 @@ pub fn check(config: &Config) -> Findings {
     broker(&config.broker, &config.redis, &mut findings);
     redis(&config.redis, &mut findings);
     jwt::check(&config.auth, &mut findings);
+    carriers::session(&config.session, &mut findings);
+    carriers::tickets(&config.tickets, &mut findings);
     history(&config.history, &mut findings);
     stream(&config.stream, &mut findings);
     poll(&config.poll, &mut findings);
@@ -283,10 +286,7 @@ fn log(log: &LogConfig, found: &mut Findings) {
     if let Err(error) = tracing_subscriber::EnvFilter::try_new(&log.filter) {
         found.refuse(
             "log.filter",
-            format!(
-                "`{}` is not a list of filter directives: {error}",
-                log.filter
-            ),
+            format!("the value is not a list of filter directives: {error}"),
         );
     }
 }

@@ -111,11 +111,12 @@ pub mod duration {
 
     use serde::{Deserialize, Deserializer, Serializer, de};
 
-    use crate::config::kinds::Humane as _;
+    use crate::config::kinds::{Humane as _, quote};
 
     pub fn parse(text: &str) -> Result<Duration, String> {
         humantime::parse_duration(text).map_err(|error| {
-            format!("`{text}` is not a duration ({error}); write for example 500ms, 15s, 5m or 1h")
+            let quote = quote(text);
+            format!("{quote} is not a duration ({error}); write for example 500ms, 15s, 5m or 1h")
         })
     }
 

@@ -9,6 +9,18 @@ use std::time::Duration;
 /// What a secret looks like wherever it could be printed.
 pub const REDACTED: &str = "[redacted]";
 
+/// Longest wrong value that an error repeats; a longer one may be a secret put in the wrong place.
+const QUOTE_MAX_BYTES: usize = 15;
+
+/// A wrong value as an error names it.
+pub fn quote(text: &str) -> String {
+    if text.len() > QUOTE_MAX_BYTES {
+        "the value".to_owned()
+    } else {
+        format!("`{text}`")
+    }
+}
+
 /// Prints a bound or a value the way it is written in the configuration.
 pub trait Humane {
     /// The shortest exact text, such as `15s` or `64KiB`.
@@ -47,7 +59,12 @@ impl FromStr for Size {
     fn from_str(text: &str) -> Result<Size, String> {
         bytesize::ByteSize::from_str(text)
             .map(|size| Size(size.as_u64()))
-            .map_err(|_| format!("`{text}` is not a size; write for example 65536, 64KiB or 1MiB"))
+            .map_err(|_| {
+                format!(
+                    "{} is not a size; write for example 65536, 64KiB or 1MiB",
+                    quote(text)
+                )
+            })
     }
 }
 
@@ -220,7 +237,7 @@ macro_rules! choice {
                 match text {
                     $($text => Ok($name::$variant),)+
                     "" => Err(format!("must be set to one of: {}", $name::ACCEPTED.join(", "))),
-                    other => Err(format!("`{other}` is not accepted; use one of: {}", $name::ACCEPTED.join(", "))),
+                    other => Err(format!("{} is not accepted; use one of: {}", $crate::config::kinds::quote(other), $name::ACCEPTED.join(", "))),
                 }
             }
         }

@@ -121,16 +121,16 @@ fn shape_complaint(default: &Value, given: &Value) -> Option<String> {
                     .as_array()
                     .is_some_and(|items| items.iter().all(Value::is_str))
         }
-        Value::Float(_) | Value::Boolean(_) | Value::Datetime(_) | Value::Table(_) => false,
+        Value::Boolean(_) => {
+            given.is_bool() || matches!(given.as_str().map(str::trim), Some("true" | "false"))
+        }
+        Value::Float(_) | Value::Datetime(_) | Value::Table(_) => false,
     };
     let expected = match default {
         Value::Array(_) => "a list of texts",
         Value::Integer(_) => "a whole number",
-        Value::String(_)
-        | Value::Float(_)
-        | Value::Boolean(_)
-        | Value::Datetime(_)
-        | Value::Table(_) => "a text",
+        Value::Boolean(_) => "true or false",
+        Value::String(_) | Value::Float(_) | Value::Datetime(_) | Value::Table(_) => "a text",
     };
     // The value itself is not repeated: it may be a secret put in the wrong place.
     (!fits).then(|| format!("must be {expected}"))

@@ -168,6 +168,8 @@ pub struct AuthConfig {
     /// What callers without credentials may read where others need a token.
     #[serde(with = "list")]
     pub anonymous_subscribe: Vec<String>,
+    /// Whether `?token=` is read.
+    pub query_token: bool,
     pub jwt: JwtConfig,
 }
 
@@ -179,6 +181,30 @@ choice! {
         Ps256 = "PS256", Ps384 = "PS384", Ps512 = "PS512",
         Es256 = "ES256", Es384 = "ES384", EdDsa = "EdDSA",
     }
+}
+
+choice! {
+    /// From where a browser sends a cookie along (RFC 6265bis, section 5.5.7).
+    SameSite { Strict = "strict", Lax = "lax", None = "none" }
+}
+
+/// `[session]`: the cookie that carries a token.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct SessionConfig {
+    pub cookie: String,
+    #[serde(with = "text")]
+    pub same_site: SameSite,
+    #[serde(with = "optional")]
+    pub domain: Option<String>,
+}
+
+/// `[tickets]`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct TicketsConfig {
+    #[serde(with = "duration")]
+    pub ttl: Duration,
 }
 
 /// `[auth.jwt]`: the verification keys and the claims that are checked.

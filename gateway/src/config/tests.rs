@@ -355,6 +355,12 @@ fn secrets_are_redacted_everywhere() {
 #[case::wrong_kind("[auth.jwt]\nsecret = [\"canary\"]\n")]
 #[case::broken_line("[auth.jwt]\nsecret = \"canary\n")]
 #[case::wrong_section("[limits]\nring_events = \"canary\"\n")]
+#[case::as_choice("[auth]\nmode = \"canary-0123456789\"\n")]
+#[case::as_algorithm("[auth.jwt]\nalgorithms = [\"canary-0123456789\"]\n")]
+#[case::as_duration("[tickets]\nttl = \"canary-0123456789\"\n")]
+#[case::as_size("[limits]\nevent_bytes = \"canary-0123456789\"\n")]
+#[case::as_filter("[log]\nfilter = \"canary=0123456789\"\n")]
+#[case::as_address("[http]\nbind = \"canary-0123456789\"\n")]
 fn errors_do_not_repeat_secrets(#[case] text: &str) {
     let printed = with_file(text, &[]).expect_err("refused").to_string();
     assert!(!printed.contains("canary"), "{printed}");

@@ -48,7 +48,30 @@ enum Verdict {
     Refused,
 }
 
+/// Whose page sends a request, as far as cookies are concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Page {
+    /// The gateway's own origin, or one that an operator named.
+    Trusted,
+    /// Any other.
+    Stranger,
+    /// The request has no `Origin`.
+    Unsaid,
+}
+
 impl Cors {
+    /// Whose page sends this.
+    pub(super) fn page(&self, headers: &HeaderMap) -> Page {
+        if !headers.contains_key(header::ORIGIN) {
+            return Page::Unsaid;
+        }
+        match self.judge(headers) {
+            Verdict::SameOrigin => Page::Trusted,
+            Verdict::Allowed { credentials, .. } if credentials => Page::Trusted,
+            Verdict::Allowed { .. } | Verdict::Refused => Page::Stranger,
+        }
+    }
+
     /// Takes `http.cors_origins`, and whether pages on localhost are allowed too (`--dev`).
     pub fn new(origins: &[String], localhost: bool) -> Cors {
         Cors {

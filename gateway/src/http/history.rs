@@ -11,7 +11,7 @@ use sluice_wire::cursor::Cursor;
 use sluice_wire::event::Event;
 use sluice_wire::sse::{EventView, envelope_json};
 
-use super::credentials::recognise;
+use super::credentials::recognise_reader;
 use super::params;
 use super::problem::{Code, Problem};
 use super::routes::Public;
@@ -50,7 +50,7 @@ pub async fn get(request: HttpRequest, public: web::Data<Public>) -> Result<Http
 }
 
 async fn allow(request: &HttpRequest, channel: &Channel, public: &Public) -> Result<(), Problem> {
-    let grant = recognise(request, public).await?;
+    let grant = recognise_reader(request, public).await?;
     let allowed = grant.check(Action::Subscribe, channel);
     allowed.map_err(|error: AuthError| {
         public.http.auth_failures.of(error.code()).inc();

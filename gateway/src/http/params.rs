@@ -9,9 +9,11 @@ use serde::Deserialize;
 use sluice_wire::channel::Channel;
 use sluice_wire::cursor::Cursor;
 
+use crate::auth::Grant;
 use crate::connection::StartAt;
 use crate::reasons::LimitName;
 
+use super::hide;
 use super::problem::{Code, Problem};
 
 /// The bounds of a request.
@@ -26,7 +28,7 @@ pub struct SubscribeLimits {
 /// A subscribe request, understood.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SubscribeRequest {
-    /// In the order given, each once; at least one.
+    /// In the order given, each once; none when the caller leaves it to its token.
     pub channels: Vec<Channel>,
     pub start: StartAt,
     /// The cursor as it came, when it can stand in an `id:` line: what a refusal echoes so that nothing erases it.
@@ -39,8 +41,7 @@ pub struct SubscribeRequest {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Given {
-    #[serde(default)]
-    channels: Vec<String>,
+    channels: Option<Vec<String>>,
     last_event_id: Option<String>,
     since: Option<String>,
     last: Option<Number>,
@@ -71,7 +72,7 @@ impl SubscribeRequest {
         for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
             let value = value.into_owned();
             match name.as_ref() {
-                "channel" => given.channels.push(value),
+                "channel" => given.channels.get_or_insert_default().push(value),
                 "last_event_id" => given.last_event_id = Some(value),
                 "since" => given.since = Some(value),
                 "last" => given.last = Some(Number::Text(value)),
@@ -92,16 +93,7 @@ impl SubscribeRequest {
         limits: SubscribeLimits,
         now: SystemTime,
     ) -> Result<SubscribeRequest, Problem> {
-        if let Some(media_type) = headers.get(CONTENT_TYPE) {
-            let text = media_type.to_str().unwrap_or_default();
-            let essence = text.split(';').next().unwrap_or_default().trim();
-            if !essence.eq_ignore_ascii_case("application/json") {
-                let detail = "send the subscription as application/json";
-                return Err(
-                    Problem::new(Code::UnsupportedMediaType, detail).at("Content-Type", text)
-                );
-            }
-        }
+        check_json(headers, "send the subscription as application/json")?;
         let given: Given = serde_json::from_slice(body).map_err(|error| {
             Problem::new(
                 Code::BadBody,
@@ -120,7 +112,11 @@ impl Given {
         limits: SubscribeLimits,
         now: SystemTime,
     ) -> Result<SubscribeRequest, Problem> {
-        let channels = channels(channel_parameter, &self.channels, limits.channels)?;
+        let channels = match &self.channels {
+            None => Vec::new(),
+            Some(names) if names.is_empty() => return Err(no_channel(EXAMPLE)),
+            Some(names) => channels(channel_parameter, names, limits.channels)?,
+        };
         let envelope = match self.envelope.as_deref() {
             None | Some("") => false,
             Some("json") => true,
@@ -148,11 +144,32 @@ impl Given {
         };
         Ok(SubscribeRequest {
             channels,
+            incoming: cursor.filter(|text| fits_id_line(text) && is_no_token(&start, text)),
             start,
-            incoming: cursor.filter(|text| fits_id_line(text)),
             envelope,
         })
     }
+}
+
+/// Refuses a body of another media type than JSON; one that says none is taken for JSON.
+///
+/// # Errors
+/// 415 with `detail`.
+pub(super) fn check_json(headers: &HeaderMap, detail: &str) -> Result<(), Problem> {
+    let Some(media_type) = headers.get(CONTENT_TYPE) else {
+        return Ok(());
+    };
+    let text = media_type.to_str().unwrap_or_default();
+    let essence = text.split(';').next().unwrap_or_default().trim();
+    if essence.eq_ignore_ascii_case("application/json") {
+        return Ok(());
+    }
+    Err(Problem::new(Code::UnsupportedMediaType, detail).at("Content-Type", text))
+}
+
+/// A cursor is echoed; what is none and looks like a token is not.
+fn is_no_token(start: &StartAt, text: &str) -> bool {
+    *start != StartAt::Unreadable || !hide::has_token(text)
 }
 
 fn fits_id_line(text: &str) -> bool {
@@ -160,7 +177,14 @@ fn fits_id_line(text: &str) -> bool {
 }
 
 /// Parses the names, each once, reserved ones refused.
-fn channels(parameter: &str, names: &[String], limit: usize) -> Result<Vec<Channel>, Problem> {
+///
+/// # Errors
+/// 400, naming parameter and value.
+pub(super) fn channels(
+    parameter: &str,
+    names: &[String],
+    limit: usize,
+) -> Result<Vec<Channel>, Problem> {
     let mut channels: Vec<Channel> = Vec::with_capacity(names.len().min(limit));
     for name in names {
         let channel = channel(parameter, name)?;
@@ -168,18 +192,47 @@ fn channels(parameter: &str, names: &[String], limit: usize) -> Result<Vec<Chann
             continue;
         }
         if channels.len() == limit {
-            let detail =
-                format!("a stream has at most {limit} channels; open another one for the rest");
-            return Err(Problem::new(Code::TooManyChannels, detail)
-                .at(parameter, name)
-                .of_limit(LimitName::ChannelsPerConnection));
+            return Err(too_many(limit).at(parameter, name));
         }
         channels.push(channel);
     }
+    Ok(channels)
+}
+
+fn too_many(limit: usize) -> Problem {
+    let detail = format!("a stream has at most {limit} channels; open another one for the rest");
+    Problem::new(Code::TooManyChannels, detail).of_limit(LimitName::ChannelsPerConnection)
+}
+
+const EXAMPLE: &str =
+    "name at least one channel, for example ?channel=orders or {\"channels\":[\"orders\"]}";
+
+pub(super) fn no_channel(detail: &str) -> Problem {
+    Problem::new(Code::NoChannel, detail).at("channel", "")
+}
+
+/// What a request that names no channel reads: every channel that its token names without a wildcard.
+///
+/// # Errors
+/// 400 when there is none, or more than a stream may have.
+pub(super) fn granted(grant: &Grant, limit: usize) -> Result<Vec<Channel>, Problem> {
+    let channels = grant.subscribe.exact();
     if channels.is_empty() {
-        let detail =
-            "name at least one channel, for example ?channel=orders or {\"channels\":[\"orders\"]}";
-        return Err(Problem::new(Code::NoChannel, detail).at(parameter, ""));
+        let names_none = "the token names no channel without a wildcard that could stand in";
+        return Err(match grant.holder.subject {
+            Some(_) => no_channel(&format!("{names_none}; {EXAMPLE}")),
+            None => no_channel(EXAMPLE),
+        });
+    }
+    if channels.len() > limit {
+        let detail = format!(
+            "the token names {} channels and the request none of them",
+            channels.len()
+        );
+        return Err(Problem::new(
+            Code::TooManyChannels,
+            format!("{detail}; {}", too_many(limit).detail()),
+        ));
     }
     Ok(channels)
 }

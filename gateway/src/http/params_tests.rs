@@ -4,6 +4,7 @@ use actix_web::http::header::{HeaderName, HeaderValue};
 use rstest::rstest;
 
 use super::*;
+use crate::auth::patterns::Patterns;
 
 const LIMITS: SubscribeLimits = SubscribeLimits {
     channels: 3,
@@ -42,7 +43,6 @@ fn channels_keep_their_order_and_duplicates_fold() {
 }
 
 #[rstest]
-#[case("", "no_channel", "channel", "")]
 #[case("channel=", "bad_channel", "channel", "")]
 #[case("channel=a,b", "bad_channel", "channel", "a,b")]
 #[case("channel=a..b", "bad_channel", "channel", "a..b")]
@@ -191,6 +191,45 @@ fn a_body_asks_for_the_same() {
         now(),
     );
     assert_eq!(last.expect("valid").start, StartAt::Last(5));
+}
+
+/// What a caller without channels reads is its token's to say; an empty list is a mistake.
+#[test]
+fn channels_may_be_left_to_the_token() {
+    assert!(names(&query("last=3").expect("valid")).is_empty());
+    let body =
+        |text: &str| SubscribeRequest::from_body(text.as_bytes(), &headers(None), LIMITS, now());
+    assert!(names(&body("{}").expect("valid")).is_empty());
+    let grant = |texts: &[&str]| {
+        let texts: Vec<String> = texts.iter().map(|text| (*text).to_owned()).collect();
+        Grant {
+            subscribe: Patterns::parse(&texts, "42").expect("patterns"),
+            ..Grant::anonymous()
+        }
+    };
+    let all = granted(&grant(&["a", "b.*", "user.{sub}", "a"]), 2).expect("two");
+    assert_eq!(
+        all.iter().map(Channel::as_str).collect::<Vec<_>>(),
+        ["a", "user.42"]
+    );
+    for (texts, code) in [
+        (&["a", "b", "user.{sub}"][..], Code::TooManyChannels),
+        (&["b.*", "**"], Code::NoChannel),
+        (&[], Code::NoChannel),
+    ] {
+        let problem = granted(&grant(texts), 2).expect_err("refused");
+        assert_eq!(problem.code(), code, "{texts:?}");
+    }
+}
+
+/// A refusal echoes a cursor that it cannot read, but not a token that was put in its place.
+#[rstest]
+#[case("no cursor", true)]
+#[case("eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiI0MiJ9.c2ln", false)]
+fn a_token_is_no_cursor_to_echo(#[case] text: &str, #[case] is_echoed: bool) {
+    let request = SubscribeRequest::from_query("channel=a", &headers(Some(text)), LIMITS, now());
+    let incoming = request.expect("valid").incoming;
+    assert_eq!(incoming.as_deref(), is_echoed.then_some(text));
 }
 
 #[rstest]

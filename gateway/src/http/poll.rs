@@ -23,7 +23,7 @@ use super::problem::{Code, Problem};
 use super::refusal::Refusal;
 use super::routes::Public;
 use super::streams::{BusyClient, LocalStreams, StreamBody};
-use super::subscribe::{authorize, count_bad, from_query, opening};
+use super::subscribe::{authorize, before_ticket, count_bad, from_query, opening};
 use crate::auth::AuthError;
 use crate::connection::shapes::{PollTerms, Shape};
 use crate::health::Phase;
@@ -53,12 +53,15 @@ pub async fn get(
     streams: web::Data<LocalStreams>,
 ) -> Result<HttpResponse, Problem> {
     admission::attempt(&request, &public).map_err(|refusal| refusal.turn_away(&public))?;
-    let wanted = count_bad(from_query(&request, &public), &public)?;
+    let mut wanted = count_bad(from_query(&request, &public), &public)?;
     let terms = count_bad(terms(request.query_string(), &public.limits.poll), &public)?;
     // Before anything is waited for: until then the socket is certainly this connection's.
     let peer = Peer::of(&request, public.limits.streams_per_connection);
-    let grant = authorize(&request, &wanted, &public).await?;
     let refuse = |refusal: Refusal| refusal.turn_away(&public);
+    if let Some(refusal) = before_ticket(&request, peer.is_some(), &public) {
+        return Err(refuse(refusal));
+    }
+    let grant = authorize(&request, &mut wanted, &public).await?;
     if public.health.phase() == Phase::Draining {
         return Err(refuse(Refusal::Drain));
     }
@@ -108,9 +111,9 @@ pub async fn head(
     public: web::Data<Public>,
 ) -> Result<HttpResponse, Problem> {
     admission::attempt(&request, &public).map_err(|refusal| refusal.turn_away(&public))?;
-    let wanted = count_bad(from_query(&request, &public), &public)?;
+    let mut wanted = count_bad(from_query(&request, &public), &public)?;
     count_bad(terms(request.query_string(), &public.limits.poll), &public)?;
-    authorize(&request, &wanted, &public).await?;
+    authorize(&request, &mut wanted, &public).await?;
     Ok(head_of_answer().streaming(stream::empty::<Result<Bytes, Infallible>>()))
 }
 

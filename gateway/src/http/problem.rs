@@ -9,6 +9,7 @@ use actix_web::{HttpRequest, HttpResponse, ResponseError};
 use serde::Serialize;
 use sluice_wire::publish::Refusal;
 
+use super::hide;
 use crate::reasons::LimitName;
 
 /// Longest quote of a caller's own value in an answer, in characters.
@@ -53,13 +54,17 @@ codes! {
     BadEventId = "bad_event_id", BAD_REQUEST, "Not an event id";
     BadArgument = "bad_argument", BAD_REQUEST, "A publish argument is wrong";
     DataNotUtf8 = "data_not_utf8", BAD_REQUEST, "The data is not UTF-8";
-    BadAuthorization = "bad_authorization", BAD_REQUEST, "The Authorization header is malformed";
+    BadAuthorization = "bad_authorization", BAD_REQUEST, "The credentials are not carried as they should be";
+    SessionTooLarge = "session_too_large", BAD_REQUEST, "The token does not fit into a cookie";
+    NoTokensHere = "no_tokens_here", BAD_REQUEST, "This gateway asks for no tokens";
     TokenMissing = "token_missing", UNAUTHORIZED, "A token is needed";
     InvalidToken = "invalid_token", UNAUTHORIZED, "The token is not valid";
     TokenExpired = "token_expired", UNAUTHORIZED, "The token has expired";
     TokenRevoked = "token_revoked", UNAUTHORIZED, "The token was revoked";
+    BadTicket = "bad_ticket", UNAUTHORIZED, "The ticket is not valid";
     InsufficientScope = "insufficient_scope", FORBIDDEN, "The token does not allow this";
     OtherSubject = "other_subject", FORBIDDEN, "The stream belongs to another subject";
+    OriginRequired = "origin_required", FORBIDDEN, "The request does not say its page's origin";
     OriginNotAllowed = "origin_not_allowed", FORBIDDEN, "The page's origin is not allowed";
     NotFound = "not_found", NOT_FOUND, "There is nothing here";
     UnknownConnection = "unknown_connection", NOT_FOUND, "No such stream is open";
@@ -95,11 +100,11 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// Takes what went wrong here and what to do. `detail` must hold no secret.
+    /// Takes what went wrong here and what to do. `detail` must hold no secret; what looks like a token in it is hidden.
     pub fn new(code: Code, detail: impl Into<String>) -> Problem {
         Problem {
             code,
-            detail: detail.into(),
+            detail: hide::tokens(&detail.into()).into_owned(),
             parameter: None,
             value: None,
             retry_after: None,
@@ -129,11 +134,12 @@ impl Problem {
         self.limit
     }
 
-    /// Names the parameter and quotes its value (shortened to 128 characters).
+    /// Names the parameter and quotes its value (shortened to 128 characters), without what looks like a token.
     #[must_use]
     pub fn at(mut self, parameter: &str, value: &str) -> Problem {
         self.parameter = Some(parameter.to_owned());
-        self.value = Some(value.chars().take(QUOTE_CHARS).collect());
+        // First hidden, then shortened: half a token is a secret too.
+        self.value = Some(hide::tokens(value).chars().take(QUOTE_CHARS).collect());
         self
     }
 
@@ -144,10 +150,15 @@ impl Problem {
         self
     }
 
-    /// Adds `WWW-Authenticate` (RFC 9110, section 11.6.1).
+    /// The wait before the caller comes back, if it passes.
+    pub fn wait(&self) -> Option<Duration> {
+        self.retry_after
+    }
+
+    /// Adds `WWW-Authenticate` (RFC 9110, section 11.6.1), without what looks like a token.
     #[must_use]
-    pub fn challenge(mut self, challenge: String) -> Problem {
-        self.challenge = Some(challenge);
+    pub fn challenge(mut self, challenge: &str) -> Problem {
+        self.challenge = Some(hide::tokens(challenge).into_owned());
         self
     }
 
@@ -287,6 +298,22 @@ mod tests {
         assert_eq!(json["status"], 400);
         assert_eq!(json["parameter"], "since");
         assert_eq!(json["value"].as_str().expect("text").len(), QUOTE_CHARS);
+    }
+
+    #[actix_web::test]
+    async fn a_token_in_a_wrong_place_is_not_repeated() {
+        let token = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiI0MiJ9.c2ln";
+        let padded = format!("{}{token}", "x/".repeat(60));
+        let problem = Problem::new(Code::BadBody, format!("unknown field `{token}`"))
+            .at("path", &padded)
+            .challenge(&format!("Bearer error_description=\"{token}\""));
+        let told = format!(
+            "{problem} {problem:?} {:?} {}",
+            problem.error_response().headers(),
+            json(&problem).await
+        );
+        assert!(!told.contains("eyJ"), "{told}");
+        assert!(told.contains("unknown field `[redacted]`"), "{told}");
     }
 
     #[test]

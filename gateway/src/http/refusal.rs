@@ -18,20 +18,13 @@ pub enum Refusal {
     Limit,
     /// The node carries as many streams as it may.
     Overload,
-    /// The node has just started, and cannot tell yet which tokens are revoked.
-    NotYet,
     /// The client's address has as many streams as it may.
     Address,
     /// The token's subject has as many streams on all nodes as it may.
     Subject,
     /// The client's address tries too often; not before so long.
     Attempts(Duration),
-    /// The issuer's keys cannot be had, so the caller's token cannot be verified.
-    Keys,
 }
-
-/// About when a look for the issuer's keys that failed is repeated.
-const KEYS_RETRY: Duration = Duration::from_secs(10);
 
 impl Refusal {
     /// What an `EventSource` is told.
@@ -40,7 +33,6 @@ impl Refusal {
         match self {
             Refusal::Drain => CloseReason::Drain,
             Refusal::Overload => CloseReason::Overload,
-            Refusal::NotYet | Refusal::Keys => CloseReason::Unavailable,
             Refusal::Limit | Refusal::Address | Refusal::Subject | Refusal::Attempts(_) => {
                 CloseReason::Limit
             }
@@ -51,19 +43,13 @@ impl Refusal {
     #[must_use]
     pub fn limit(self) -> Option<LimitName> {
         match self {
-            Refusal::Drain | Refusal::NotYet | Refusal::Keys => None,
+            Refusal::Drain => None,
             Refusal::Limit => Some(LimitName::StreamsPerConnection),
             Refusal::Overload => Some(LimitName::Connections),
             Refusal::Address => Some(LimitName::ConnectionsPerIp),
             Refusal::Subject => Some(LimitName::ConnectionsPerSubject),
             Refusal::Attempts(_) => Some(LimitName::AttemptsPerIp),
         }
-    }
-
-    /// The jittered wait until the issuer's keys may be there.
-    #[must_use]
-    pub fn keys_wait() -> Duration {
-        KEYS_RETRY.mul_f64(rand::rng().random_range(0.5..1.5))
     }
 
     /// Counts a request that was turned away. The limit is counted with the answer: [`Refusal::problem`] names it.
@@ -77,10 +63,7 @@ impl Refusal {
     pub fn wait(self, public: &Public) -> Duration {
         let mut rng = rand::rng();
         let least = match self {
-            Refusal::Drain | Refusal::NotYet => {
-                return Duration::from_millis(rng.random_range(200..2_000));
-            }
-            Refusal::Keys => return Refusal::keys_wait(),
+            Refusal::Drain => return Duration::from_millis(rng.random_range(200..2_000)),
             Refusal::Attempts(wait) => wait,
             Refusal::Limit | Refusal::Overload | Refusal::Address | Refusal::Subject => {
                 Duration::ZERO
@@ -98,8 +81,6 @@ impl Refusal {
             // Whoever reads statuses is told what is so.
             Refusal::Attempts(wait) => wait,
             Refusal::Drain
-            | Refusal::NotYet
-            | Refusal::Keys
             | Refusal::Limit
             | Refusal::Overload
             | Refusal::Address
@@ -130,22 +111,12 @@ impl Refusal {
                 Code::Overloaded,
                 "this node carries as many streams as it may",
             ),
-            Refusal::NotYet => (
-                RejectReason::Unavailable,
-                Code::BrokerUnavailable,
-                "this node does not know yet which tokens are revoked; try again",
-            ),
             Refusal::Address => too_many("your address has as many streams here as it may"),
             Refusal::Subject => too_many("the token's subject has as many streams as it may"),
             Refusal::Attempts(_) => (
                 RejectReason::Limit,
                 Code::TooManyAttempts,
                 "your address asks too often",
-            ),
-            Refusal::Keys => (
-                RejectReason::KeysUnavailable,
-                Code::KeysUnavailable,
-                "the issuer's keys cannot be had now, so no token can be verified; try again",
             ),
         }
     }

@@ -8,9 +8,12 @@ use tokio::sync::Semaphore;
 
 use super::admission::Gate;
 use super::asking::Asks;
+use super::credentials::Carriers;
 use super::params::SubscribeLimits;
 use super::poll::PollLimits;
-use super::{batch, dev, history, page, poll, problem, publish, renewal, subscribe};
+use super::{
+    batch, dev, history, page, poll, problem, publish, renewal, session, subscribe, tickets,
+};
 use crate::auth::Authenticator;
 use crate::auth::revoked::RevocationCheck;
 use crate::broker::Broker;
@@ -27,6 +30,7 @@ pub const POLL: &str = "/v1/poll";
 pub struct Public {
     pub authenticator: Arc<Authenticator>,
     pub revocations: RevocationCheck,
+    pub carriers: Carriers,
     pub broker: Broker,
     pub health: Health,
     pub limits: PublicLimits,
@@ -107,10 +111,28 @@ pub fn add(app: &mut web::ServiceConfig, dev: bool) {
             .route(web::post().to(batch::post))
             .default_service(web::to(|| async { problem::method_not_allowed("POST") })),
     );
+    add_carriers(app);
     if dev {
         add_dev(app);
     }
     app.default_service(web::to(problem::not_found));
+}
+
+/// Where a token becomes something that a browser can carry.
+fn add_carriers(app: &mut web::ServiceConfig) {
+    app.service(
+        web::resource("/v1/session")
+            .route(web::post().to(session::post))
+            .route(web::delete().to(session::delete))
+            .default_service(web::to(|| async {
+                problem::method_not_allowed("POST, DELETE")
+            })),
+    );
+    app.service(
+        web::resource("/v1/tickets")
+            .route(web::post().to(tickets::post))
+            .default_service(web::to(|| async { problem::method_not_allowed("POST") })),
+    );
 }
 
 fn add_dev(app: &mut web::ServiceConfig) {

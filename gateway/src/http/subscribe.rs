@@ -5,8 +5,8 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use actix_web::http::Version;
 use actix_web::http::header::{self, HeaderMap};
+use actix_web::http::{StatusCode, Version};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
 use bytes::{Bytes, BytesMut};
 use futures_util::stream;
@@ -14,8 +14,8 @@ use futures_util::stream;
 use super::accept::{self, MediaType};
 use super::admission;
 use super::body;
-use super::credentials::recognise;
-use super::params::SubscribeRequest;
+use super::credentials::{is_url_secret, recognise_reader, spends_ticket};
+use super::params::{self, SubscribeRequest};
 use super::peer::Peer;
 use super::problem::{Code, Problem};
 use super::refusal::Refusal;
@@ -26,7 +26,7 @@ use crate::auth::{Action, AuthError, Grant};
 use crate::connection::shapes::{Shape, sse};
 use crate::connection::{ConnectionId, Opening, blocks};
 use crate::health::Phase;
-use crate::reasons::{AuthCode, RejectReason};
+use crate::reasons::{CloseReason, RejectReason};
 
 /// `GET /v1/events?channel=orders`.
 ///
@@ -55,11 +55,11 @@ pub async fn head(
     public: web::Data<Public>,
 ) -> Result<HttpResponse, Problem> {
     admission::attempt(&request, &public).map_err(|refusal| refusal.turn_away(&public))?;
-    let wanted = count_bad(from_query(&request, &public), &public)?;
+    let mut wanted = count_bad(from_query(&request, &public), &public)?;
     let media_type = count_bad(media_type(request.headers()), &public)?;
-    authorize(&request, &wanted, &public).await?;
+    authorize(&request, &mut wanted, &public).await?;
     // As long as the answer to GET: of unknown length.
-    Ok(stream_head(media_type).streaming(stream::empty::<Result<Bytes, Infallible>>()))
+    Ok(stream_head(&request, media_type).streaming(stream::empty::<Result<Bytes, Infallible>>()))
 }
 
 pub(super) fn from_query(
@@ -103,15 +103,15 @@ async fn subscribe(
     public: &Public,
     streams: &LocalStreams,
 ) -> Result<HttpResponse, Problem> {
-    let wanted = count_bad(wanted, public)?;
+    let mut wanted = count_bad(wanted, public)?;
     let media_type = count_bad(media_type(request.headers()), public)?;
-    let grant = match authorize(request, &wanted, public).await {
-        // Counted already; they will pass, so an EventSource must survive them.
-        Err(problem) if problem.code() == Code::BrokerUnavailable => {
-            return tell(Refusal::NotYet, request, wanted.incoming.as_deref(), public);
-        }
-        Err(problem) if problem.code() == Code::KeysUnavailable => {
-            return tell(Refusal::Keys, request, wanted.incoming.as_deref(), public);
+    if let Some(refusal) = before_ticket(request, peer.is_some(), public) {
+        return refuse(refusal, request, wanted.incoming.as_deref(), public);
+    }
+    let grant = match authorize(request, &mut wanted, public).await {
+        // Counted already.
+        Err(problem) if problem.code().status() == StatusCode::SERVICE_UNAVAILABLE => {
+            return tell_later(problem, request, wanted.incoming.as_deref());
         }
         authorized => authorized?,
     };
@@ -132,7 +132,7 @@ async fn subscribe(
         MediaType::Ndjson => Shape::Ndjson,
     };
     let opening = opening(&wanted, shape, (admitted.id, &grant), public);
-    Ok(stream_head(media_type).body(streams.open(&opening, peer, admitted)))
+    Ok(stream_head(request, media_type).body(streams.open(&opening, peer, admitted)))
 }
 
 /// Counts a request that could not be understood.
@@ -151,35 +151,57 @@ fn media_type(headers: &HeaderMap) -> Result<MediaType, Problem> {
     })
 }
 
-/// Whether the caller may read what it wants.
+/// What refuses the caller for now, where its ticket would be spent on finding that out.
+pub(super) fn before_ticket(
+    request: &HttpRequest,
+    has_place: bool,
+    public: &Public,
+) -> Option<Refusal> {
+    let refusal = match public.health.phase() {
+        Phase::Draining => Refusal::Drain,
+        Phase::Starting | Phase::Started if !has_place => Refusal::Limit,
+        Phase::Starting | Phase::Started => return None,
+    };
+    spends_ticket(request, public).then_some(refusal)
+}
+
+/// Whether the caller may read what it wants. Who names no channel gets those that its token names.
 ///
 /// # Errors
 /// 400, 401 or 403; 503 when that cannot be told now.
 pub(super) async fn authorize(
     request: &HttpRequest,
-    wanted: &SubscribeRequest,
+    wanted: &mut SubscribeRequest,
     public: &Public,
 ) -> Result<Grant, Problem> {
     let rejected = &public.connections.rejected;
-    let grant = recognise(request, public).await;
-    let grant = grant.inspect_err(|error| {
-        let reason = match error.code() {
-            AuthCode::BrokerUnavailable => RejectReason::Unavailable,
-            AuthCode::KeysUnavailable => RejectReason::KeysUnavailable,
-            AuthCode::TokenMissing
-            | AuthCode::BadAuthorization
-            | AuthCode::InvalidToken
-            | AuthCode::TokenExpired
-            | AuthCode::TokenRevoked
-            | AuthCode::InsufficientScope => RejectReason::Unauthorized,
-        };
-        rejected.of(reason).inc();
-    })?;
+    let grant = recognise_reader(request, public).await;
+    let grant = grant.inspect_err(|error| rejected.of(turned_away(error)).inc())?;
+    if wanted.channels.is_empty() {
+        let limit = public.limits.subscribe.channels;
+        wanted.channels = count_bad(params::granted(&grant, limit), public)?;
+    }
     allow(&grant, wanted).inspect_err(|error| {
         public.http.auth_failures.of(error.code()).inc();
         rejected.of(RejectReason::Forbidden).inc();
     })?;
     Ok(grant)
+}
+
+fn turned_away(error: &AuthError) -> RejectReason {
+    match error {
+        AuthError::OriginRequired | AuthError::OriginNotAllowed => RejectReason::Origin,
+        AuthError::TicketsAway | AuthError::NotYet => RejectReason::Unavailable,
+        AuthError::KeysUnavailable => RejectReason::KeysUnavailable,
+        AuthError::Missing
+        | AuthError::BadAuthorization
+        | AuthError::Carrier(_)
+        | AuthError::Invalid(_)
+        | AuthError::Expired
+        | AuthError::Revoked
+        | AuthError::BadTicket => RejectReason::Unauthorized,
+        AuthError::Scope { .. } => RejectReason::Forbidden,
+    }
 }
 
 fn allow(grant: &Grant, wanted: &SubscribeRequest) -> Result<(), AuthError> {
@@ -214,7 +236,12 @@ pub(super) fn opening(
 }
 
 /// The headers that keep proxies from holding events back.
-fn stream_head(media_type: MediaType) -> HttpResponseBuilder {
+fn stream_head(request: &HttpRequest, media_type: MediaType) -> HttpResponseBuilder {
+    let cache_control = if is_url_secret(request) {
+        "private, no-store, no-transform"
+    } else {
+        "no-cache, no-transform"
+    };
     let content_type = match media_type {
         MediaType::EventStream => "text/event-stream; charset=utf-8",
         MediaType::Ndjson => "application/x-ndjson; charset=utf-8",
@@ -222,7 +249,7 @@ fn stream_head(media_type: MediaType) -> HttpResponseBuilder {
     let mut response = HttpResponse::Ok();
     response
         .insert_header((header::CONTENT_TYPE, content_type))
-        .insert_header((header::CACHE_CONTROL, "no-cache, no-transform"))
+        .insert_header((header::CACHE_CONTROL, cache_control))
         .insert_header(("x-accel-buffering", "no"));
     response
 }
@@ -236,29 +263,43 @@ fn refuse(
     public: &Public,
 ) -> Result<HttpResponse, Problem> {
     refusal.count(public);
-    tell(refusal, request, incoming, public)
-}
-
-/// The answer of [`refuse`].
-fn tell(
-    refusal: Refusal,
-    request: &HttpRequest,
-    incoming: Option<&str>,
-    public: &Public,
-) -> Result<HttpResponse, Problem> {
     if !accept::is_event_source(request.headers()) {
         return Err(refusal.problem(public));
     }
     if let Some(limit) = refusal.limit() {
         public.limit_metrics.hits.of(limit).inc();
     }
+    let wait = Some(refusal.wait(public));
+    Ok(ended(refusal.close_reason(), wait, request, incoming))
+}
+
+/// The same for a caller who could not be recognised just now.
+fn tell_later(
+    problem: Problem,
+    request: &HttpRequest,
+    incoming: Option<&str>,
+) -> Result<HttpResponse, Problem> {
+    if !accept::is_event_source(request.headers()) {
+        return Err(problem);
+    }
+    let wait = problem.wait();
+    Ok(ended(CloseReason::Unavailable, wait, request, incoming))
+}
+
+/// A stream that says why it ends, and nothing else.
+fn ended(
+    reason: CloseReason,
+    wait: Option<Duration>,
+    request: &HttpRequest,
+    incoming: Option<&str>,
+) -> HttpResponse {
     let incoming = incoming.unwrap_or_default();
     let mut block = BytesMut::new();
-    let close = blocks::close(refusal.close_reason(), Some(refusal.wait(public)));
+    let close = blocks::close(reason, wait);
     sse::write_notice(&close, incoming.as_bytes(), &mut block);
-    let mut response = stream_head(MediaType::EventStream);
+    let mut response = stream_head(request, MediaType::EventStream);
     if request.version() < Version::HTTP_2 {
         response.force_close();
     }
-    Ok(response.body(block.freeze()))
+    response.body(block.freeze())
 }

@@ -206,6 +206,7 @@ fn shared(
         authenticator,
         revocations: settings::revocations(&seats.broker),
         asks: Asks::new(seats.broker.clone()),
+        carriers: settings::carriers(config),
         broker: seats.broker.clone(),
         health: health.clone(),
         limits: settings::public(config),

@@ -23,6 +23,7 @@ use crate::http::admin::connections::Roll;
 use crate::http::admin::{Admin, AdminLimits};
 use crate::http::admission::GateSettings;
 use crate::http::admission::rates::Pace;
+use crate::http::credentials::Carriers;
 use crate::http::forwarded::Forwarding;
 use crate::http::page;
 use crate::http::params::SubscribeLimits;
@@ -256,6 +257,14 @@ pub(super) fn public(config: &Config) -> PublicLimits {
         body_wait: config.http.head_timeout,
         streams_per_connection: config.limits.streams_per_connection,
         overload_retry: config.stream.overload_retry,
+    }
+}
+
+pub(super) fn carriers(config: &Config) -> Carriers {
+    Carriers {
+        session: config.session.clone(),
+        ticket_ttl: config.tickets.ttl,
+        query_token: config.auth.query_token,
     }
 }
 

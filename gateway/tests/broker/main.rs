@@ -14,6 +14,7 @@ mod renewal;
 mod reports;
 mod revoke;
 mod standing;
+mod tickets;
 mod tls;
 mod waiting;
 mod warnings;

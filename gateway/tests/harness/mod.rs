@@ -3,6 +3,7 @@
 
 pub mod admin;
 pub mod authority;
+pub mod credentials;
 pub mod ground;
 pub mod http;
 pub mod node;

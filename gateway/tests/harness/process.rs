@@ -1,7 +1,7 @@
 //! A node as a process of its own, for what only a process shows: its CPU time, its signals, its exit.
 
 use std::net::{SocketAddr, TcpListener};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus};
 use std::time::Duration;
 
 use tempfile::NamedTempFile;
@@ -16,6 +16,7 @@ const TICKS: u32 = 100;
 pub struct Process {
     child: Child,
     log: NamedTempFile,
+    said: NamedTempFile,
     pub public: SocketAddr,
     pub admin: SocketAddr,
 }
@@ -58,6 +59,7 @@ impl Process {
         };
         let (public, admin) = (free(), free());
         let log = NamedTempFile::new().expect("a file");
+        let said = NamedTempFile::new().expect("a file");
         let child = Command::new(env!("CARGO_BIN_EXE_sluice-gateway"))
             .env_clear()
             .envs(environment.iter().copied())
@@ -71,13 +73,14 @@ impl Process {
                     .iter()
                     .map(|(key, value)| (format!("SLUICE__{key}"), value)),
             )
-            .stdout(Stdio::null())
+            .stdout(said.reopen().expect("the same file"))
             .stderr(log.reopen().expect("the same file"))
             .spawn()
             .expect("the node's binary");
         Process {
             child,
             log,
+            said,
             public,
             admin,
         }
@@ -97,6 +100,11 @@ impl Process {
     /// What it has said so far.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.log.path()).expect("the file is there")
+    }
+
+    /// What it has written to its standard output.
+    pub fn said(&self) -> String {
+        std::fs::read_to_string(self.said.path()).expect("the file is there")
     }
 
     pub fn metric(&self, sample: &str) -> f64 {

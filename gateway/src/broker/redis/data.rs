@@ -36,6 +36,7 @@ pub(in crate::broker) struct DataLink {
     pub(super) refreshed: Mutex<Option<Instant>>,
     pub(super) unreadable: Rare,
     failed_publishes: Rare,
+    pub(super) failed_tickets: Rare,
     /// Counts how often Redis was given up for lost.
     lost: watch::Sender<u64>,
 }
@@ -100,6 +101,7 @@ impl DataLink {
             refreshed: Mutex::new(None),
             unreadable: Rare::default(),
             failed_publishes: Rare::default(),
+            failed_tickets: Rare::default(),
             lost: watch::Sender::new(0),
         })
     }

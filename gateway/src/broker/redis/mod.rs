@@ -11,6 +11,7 @@ mod reads;
 mod report;
 mod standing;
 mod subscriber;
+mod tickets;
 mod topology;
 
 use std::sync::Arc;

@@ -67,7 +67,7 @@ fn hash(token: &[u8]) -> Digest {
 fn token(wanted: &Digest, headers: &HeaderMap) -> Result<(), Problem> {
     let refuse = |code: Code, error: &str, detail: &str| {
         let challenge = format!("Bearer realm=\"sluice-admin\"{error}");
-        Err(Problem::new(code, detail).challenge(challenge))
+        Err(Problem::new(code, detail).challenge(&challenge))
     };
     let mut values = headers.get_all(AUTHORIZATION);
     let Some(value) = values.next() else {

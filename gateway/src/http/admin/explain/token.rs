@@ -191,7 +191,13 @@ fn list(patterns: &Patterns) -> String {
 fn failing(error: &AuthError) -> &'static str {
     let text = match error {
         AuthError::Expired => return "exp",
-        AuthError::Missing | AuthError::BadAuthorization => return "form",
+        AuthError::Missing
+        | AuthError::BadAuthorization
+        | AuthError::Carrier(_)
+        | AuthError::BadTicket
+        | AuthError::TicketsAway
+        | AuthError::OriginRequired
+        | AuthError::OriginNotAllowed => return "form",
         AuthError::Scope { .. } => return "claims",
         AuthError::Revoked | AuthError::NotYet => return "revocation",
         AuthError::KeysUnavailable => return "key",
