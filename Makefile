@@ -8,7 +8,7 @@ STAGE := scripts/stage
 SOAK_SEEDS ?= 10000
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo build check fmt fmt-check clippy deny tidy setup test test-browser test-clients clients-table test-tokens test-full soak bench clean
+.PHONY: help run demo build check fmt fmt-check clippy deny tidy setup test test-browser test-clients clients-table test-tokens test-full soak fuzz bench clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  %-13s %s\n", $$1, $$2 }'
@@ -69,6 +69,9 @@ test-full: test soak ## The same, then the tests marked as slow, and the soak
 
 soak: ## The simulator over many seeds, optimised: SOAK_SEEDS=10000
 	SLUICE_SIM_SEEDS=$(SOAK_SEEDS) $(CARGO) test --locked --release -p sluice-gateway --lib simulator:: -- --nocapture
+
+fuzz: ## Fuzz every target for a while, on a nightly compiler: FUZZ_SECONDS=120 for all of them together
+	@scripts/fuzz
 
 bench: setup ## Measure idle memory, fan-out and publishing, one line of JSON each
 	@scripts/bench

@@ -6,6 +6,7 @@ mod findings;
 mod forms;
 mod kinds;
 mod layers;
+mod network;
 pub(crate) mod origin;
 mod sections;
 #[cfg(test)]
@@ -18,10 +19,12 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 pub use kinds::{RedisUrl, Secret, Size};
+pub use network::Network;
 pub use sections::{
-    AdminConfig, AuthConfig, AuthMode, BrokerConfig, BrokerMode, DrainConfig, Functions,
-    HealthConfig, HistoryConfig, HttpConfig, JwtAlgorithm, JwtConfig, LimitsConfig, LogConfig,
-    LogFormat, NodeConfig, PollConfig, RedisConfig, RedisMode, StreamConfig, TlsConfig,
+    AdminConfig, AuthConfig, AuthMode, BrokerConfig, BrokerMode, DrainConfig, ForwardedHeader,
+    Functions, HealthConfig, HistoryConfig, HttpConfig, JwtAlgorithm, JwtConfig, LimitsConfig,
+    LogConfig, LogFormat, NodeConfig, PollConfig, RedisConfig, RedisMode, StreamConfig,
+    SubjectPolicy, TlsConfig,
 };
 
 use layers::{Layer, Reference};

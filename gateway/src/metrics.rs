@@ -1,6 +1,9 @@
 //! What the node counts, registered on an injected registry so that two gateways fit in one process.
 //! Every labelled counter takes its labels from an enum and begins at 0; the text in each constructor is its HELP.
 
+mod control;
+mod keys;
+mod limits;
 mod process;
 mod transport;
 
@@ -16,6 +19,9 @@ use crate::reasons::{
     ResetReason, SyncCause,
 };
 
+pub use control::ControlMetrics;
+pub use keys::KeyMetrics;
+pub use limits::LimitMetrics;
 pub use process::ProcessMetrics;
 pub use transport::{TlsMetrics, TransportMetrics};
 
@@ -117,6 +123,9 @@ pub struct Metrics {
     pub http: HttpMetrics,
     pub transport: TransportMetrics,
     pub tls: TlsMetrics,
+    pub control: ControlMetrics,
+    pub limits: LimitMetrics,
+    pub keys: KeyMetrics,
     pub draining: IntGauge,
 }
 
@@ -140,6 +149,9 @@ impl Metrics {
             http: HttpMetrics::register(registry)?,
             transport: TransportMetrics::register(registry)?,
             tls: TlsMetrics::register(registry)?,
+            control: ControlMetrics::register(registry)?,
+            limits: LimitMetrics::register(registry)?,
+            keys: KeyMetrics::register(registry)?,
             draining: gauge(registry, "sluice_draining", "1 while the node is leaving.")?,
         })
     }
@@ -365,6 +377,7 @@ mod tests {
         assert_eq!(
             names,
             [
+                "sluice_admin_commands_total counter",
                 "sluice_audit_findings_total counter",
                 "sluice_auth_failures_total counter",
                 "sluice_build_info gauge",
@@ -381,8 +394,14 @@ mod tests {
                 "sluice_events_dropped_total counter",
                 "sluice_events_received_total counter",
                 "sluice_gaps_found_total counter",
+                "sluice_jwks_age_seconds gauge",
+                "sluice_jwks_keys gauge",
+                "sluice_jwks_refreshes_total counter",
                 "sluice_latency_clamped_total counter",
+                "sluice_leases gauge",
+                "sluice_leases_skipped_total counter",
                 "sluice_limit_connections gauge",
+                "sluice_limit_hits_total counter",
                 "sluice_published_total counter",
                 "sluice_redis_connected gauge",
                 "sluice_redis_reconnects_total counter",
@@ -390,6 +409,7 @@ mod tests {
                 "sluice_replay_events_total counter",
                 "sluice_replay_requests_total counter",
                 "sluice_resets_told_total counter",
+                "sluice_standing_orders gauge",
                 "sluice_stragglers_total counter",
                 "sluice_subscriptions gauge",
                 "sluice_syncs_total counter",

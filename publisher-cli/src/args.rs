@@ -3,6 +3,7 @@
 
 mod demo;
 mod doctor;
+mod explain;
 mod install_function;
 mod line;
 mod link;
@@ -22,9 +23,10 @@ use crate::failure::Failure;
 use crate::pace::Rate;
 pub use demo::Demo;
 pub use doctor::Doctor;
+pub use explain::Explain;
 pub use install_function::InstallFunction;
 use install_function::install_function;
-use line::{ChannelsLine, CommandLine, HistoryLine, Line, PublishLine};
+use line::{ChannelsLine, CommandLine, HistoryLine, Line, PublishLine, TailLine};
 pub use link::{GatewayAddress, Link, RedisAddress, Secret};
 use link::{link, needed_redis};
 use start::start;
@@ -81,6 +83,7 @@ pub struct Tail {
     pub start: Start,
     pub count: Option<NonZeroU64>,
     pub json: bool,
+    pub explain: Option<Explain>,
 }
 
 /// `sluice history`, resolved.
@@ -148,13 +151,7 @@ fn resolve(line: Line, matches: &ArgMatches) -> Result<Command, Failure> {
             rate: line.rate,
             json: line.json,
         }),
-        CommandLine::Tail(line) => Command::Tail(Tail {
-            start: start(line.start)?,
-            link: link(&line.link, matches)?,
-            channels: channels(line.channels)?,
-            count: line.count,
-            json: line.json,
-        }),
+        CommandLine::Tail(line) => Command::Tail(tail(line, matches)?),
         CommandLine::History(line) => Command::History(history(line, matches)?),
         CommandLine::Channels(line) => Command::Channels(channels_listed(line)?),
         CommandLine::Token(line) => Command::Token(token::resolve(line, matches)?),
@@ -168,6 +165,18 @@ fn resolve(line: Line, matches: &ArgMatches) -> Result<Command, Failure> {
                 command: line.command,
             },
         }),
+    })
+}
+
+fn tail(line: TailLine, matches: &ArgMatches) -> Result<Tail, Failure> {
+    let link = link(&line.link, matches)?;
+    Ok(Tail {
+        explain: explain::resolve(line.explain.as_deref(), &line.admin, &link)?,
+        start: start(line.start)?,
+        link,
+        channels: channels(line.channels)?,
+        count: line.count,
+        json: line.json,
     })
 }
 

@@ -1,14 +1,16 @@
 //! Following channels through the gateway's event stream: reads blocks, comes back with the last id when it ends.
 
+use std::future::pending;
 use std::time::Duration;
 
 use reqwest::{Client, Response, StatusCode, header};
 use serde::Deserialize;
 use sluice_wire::Channel;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::args::{GatewayAddress, Start};
 use crate::backoff::Backoff;
+use crate::explain::Explainer;
 use crate::failure::Failure;
 use crate::gateway_link;
 use crate::notice::{Notice, Reset};
@@ -17,6 +19,8 @@ use crate::tail::{Next, Printer, ndjson_line};
 
 /// A stream that is silent for so long is taken for dead: several of the gateway's heartbeats (15 s by default).
 const SILENCE: Duration = Duration::from_secs(60);
+/// How long after a stream has opened it is asked what became of the event in question.
+const LOOK_AFTER: Duration = Duration::from_secs(1);
 /// The wait before coming back, until the gateway names another, and the longest.
 const RETRY_FIRST: Duration = Duration::from_secs(1);
 const RETRY_MOST: Duration = Duration::from_secs(30);
@@ -32,6 +36,16 @@ struct Follower {
     last_event_id: String,
     backoff: Backoff,
     printer: Printer,
+    explain: Option<Explaining>,
+}
+
+/// What is explained of the stream that is open.
+struct Explaining {
+    explainer: Explainer,
+    /// The stream's name, once it is told.
+    connection: Option<String>,
+    /// When to look what has become of the event in question.
+    due: Option<Instant>,
 }
 
 /// Prints events until the printer has enough.
@@ -45,27 +59,97 @@ pub async fn follow(
     json: bool,
     printer: Printer,
 ) -> Result<(), Failure> {
-    let mut follower = Follower {
-        client: gateway_link::client(&address)?,
-        address,
-        channels,
-        start,
-        json,
-        last_event_id: String::new(),
-        backoff: Backoff::new(RETRY_FIRST, RETRY_MOST),
-        printer,
-    };
-    let mut response = follower.connect().await?;
-    loop {
-        let (next, why) = follower.read(response).await?;
-        if next == Next::Stop {
-            return Ok(());
-        }
-        response = follower.reconnect(why).await?;
+    let follower = Follower::new(address, channels, start, json, printer)?;
+    follower.run().await
+}
+
+/// The same, and explains on standard error: the token before the first connection, and events.
+///
+/// # Errors
+/// As [`follow`].
+pub async fn explain(
+    address: GatewayAddress,
+    channels: Vec<Channel>,
+    start: Start,
+    json: bool,
+    printer: Printer,
+    explainer: Explainer,
+) -> Result<(), Failure> {
+    let mut follower = Follower::new(address, channels, start, json, printer)?;
+    for notice in explainer.token(&follower.address, &follower.channels).await {
+        follower.printer.notice(&notice)?;
     }
+    follower.explain = Some(Explaining {
+        explainer,
+        connection: None,
+        due: None,
+    });
+    follower.run().await
 }
 
 impl Follower {
+    fn new(
+        address: GatewayAddress,
+        channels: Vec<Channel>,
+        start: Start,
+        json: bool,
+        printer: Printer,
+    ) -> Result<Follower, Failure> {
+        Ok(Follower {
+            client: gateway_link::client(&address)?,
+            address,
+            channels,
+            start,
+            json,
+            last_event_id: String::new(),
+            backoff: Backoff::new(RETRY_FIRST, RETRY_MOST),
+            printer,
+            explain: None,
+        })
+    }
+
+    async fn run(mut self) -> Result<(), Failure> {
+        let mut response = self.connect().await?;
+        loop {
+            let (next, why) = self.read(response).await?;
+            self.explain_events().await?;
+            if next == Next::Stop {
+                return Ok(());
+            }
+            response = self.reconnect(why).await?;
+        }
+    }
+
+    /// Says what became of the event in question, or of the last ones, on the stream that is open or has just ended.
+    async fn explain_events(&mut self) -> Result<(), Failure> {
+        let Some(explain) = &mut self.explain else {
+            return Ok(());
+        };
+        explain.due = None;
+        let Some(connection) = &explain.connection else {
+            return Ok(());
+        };
+        let (channels, cursor) = (&self.channels, &self.last_event_id);
+        for notice in explain.explainer.events(connection, channels, cursor).await {
+            self.printer.notice(&notice)?;
+        }
+        Ok(())
+    }
+
+    /// A stream has told its name: an event that was asked for is looked after once replay has had its time.
+    fn opened(&mut self, data: &str) {
+        let Some(explain) = &mut self.explain else {
+            return;
+        };
+        let name = serde_json::from_str::<Open>(data).ok();
+        let name = name.map(|open| open.connection);
+        if name.is_some() && name != explain.connection {
+            explain.connection = name;
+            let named = explain.explainer.has_event();
+            explain.due = named.then(|| Instant::now() + LOOK_AFTER);
+        }
+    }
+
     async fn connect(&self) -> Result<Response, Failure> {
         let sent = timeout(self.address.timeout, self.request().send()).await;
         let response = match sent {
@@ -169,7 +253,15 @@ impl Follower {
             if self.printer.flush()? == Next::Stop {
                 return Ok((Next::Stop, String::new()));
             }
-            let why = match timeout(SILENCE, response.chunk()).await {
+            let due = self.explain.as_ref().and_then(|explain| explain.due);
+            let chunk = tokio::select! {
+                chunk = timeout(SILENCE, response.chunk()) => chunk,
+                () = until(due) => {
+                    self.explain_events().await?;
+                    continue;
+                }
+            };
+            let why = match chunk {
                 Ok(Ok(Some(chunk))) => parser
                     .feed(&chunk, &mut blocks)
                     .err()
@@ -186,6 +278,9 @@ impl Follower {
             for block in blocks.drain(..) {
                 // Any block shows a gateway that serves us.
                 self.backoff.reset();
+                if !block.id.is_empty() {
+                    self.last_event_id.clone_from(&block.id);
+                }
                 if self.block(&block)? == Next::Stop {
                     return Ok((Next::Stop, String::new()));
                 }
@@ -204,7 +299,14 @@ impl Follower {
 
     fn block(&mut self, block: &Block) -> Result<Next, Failure> {
         match block.event_type.as_str() {
-            "sluice.open" => {}
+            "sluice.open" => self.opened(&block.data),
+            "sluice.expiring" => {
+                let at = serde_json::from_str::<Expiring>(&block.data)
+                    .map(|expiring| expiring.expires_at)
+                    .unwrap_or_default();
+                let note = format!("the token expires at {at}, and the stream ends with it");
+                self.printer.notice(&Notice::Note(note))?;
+            }
             "sluice.reset" => {
                 // Whatever else the gateway says of it is shown as it came.
                 let notice = serde_json::from_str::<Reset>(&block.data).map_or_else(
@@ -227,6 +329,24 @@ impl Follower {
         }
         Ok(Next::More)
     }
+}
+
+/// Waits for a moment, or for ever.
+async fn until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => sleep_until(moment).await,
+        None => pending().await,
+    }
+}
+
+#[derive(Deserialize)]
+struct Open {
+    connection: String,
+}
+
+#[derive(Deserialize)]
+struct Expiring {
+    expires_at: String,
 }
 
 #[derive(Deserialize)]

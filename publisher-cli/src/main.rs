@@ -6,6 +6,7 @@ mod backoff;
 mod channels;
 mod demo;
 mod doctor;
+mod explain;
 mod failure;
 mod gateway_history;
 mod gateway_link;

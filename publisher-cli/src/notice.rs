@@ -7,6 +7,7 @@ use std::io::Write;
 use serde::{Deserialize, Serialize};
 use sluice_wire::{Channel, Position};
 
+use crate::explain;
 use crate::failure::printable;
 
 /// Something to know that is neither an event nor a failure. Its JSON is `{"<kind>":…}`.
@@ -26,6 +27,8 @@ pub enum Notice {
         /// Where to go on.
         cursor: String,
     },
+    /// Why a token may or may not, or what became of an event, as the gateway says it.
+    Explain(serde_json::Value),
 }
 
 /// A reset, as the gateway tells it too.
@@ -68,6 +71,7 @@ impl fmt::Display for Notice {
                 reset.from.as_deref().unwrap_or("no known place"),
                 reset.to.as_deref().unwrap_or("the beginning"),
             ),
+            Notice::Explain(answer) => write!(f, "explain: {}", explain::words(answer)),
             Notice::More { cursor, .. } => {
                 write!(f, "note: there is more; go on with --from {cursor}")
             }

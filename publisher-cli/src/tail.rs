@@ -6,6 +6,7 @@ use sluice_wire::Channel;
 use tokio::sync::mpsc;
 
 use crate::args::{Link, Start, Tail};
+use crate::explain::Explainer;
 use crate::failure::Failure;
 use crate::notice::Notice;
 use crate::output::Output;
@@ -21,7 +22,14 @@ pub async fn run(job: Tail) -> Result<(), Failure> {
         left: job.count,
         json: job.json,
     };
-    follow(job.link, job.channels, job.start, job.json, printer).await
+    match (job.link, job.explain) {
+        (Link::Gateway(address), Some(explain)) => {
+            let explainer = Explainer::new(explain)?;
+            let (channels, start) = (job.channels, job.start);
+            gateway_tail::explain(address, channels, start, job.json, printer, explainer).await
+        }
+        (link, _) => follow(link, job.channels, job.start, job.json, printer).await,
+    }
 }
 
 /// Hands the channels' events to `printer` until it has enough.

@@ -121,7 +121,12 @@ fn judge(case: &Case, heard: &Heard, head_only: bool) -> Result<String> {
         );
         return match case.expect {
             Expect::Refused | Expect::RefusedAndClosed | Expect::NoFault => Ok("closed".to_owned()),
-            other => bail!("closed without an answer instead of {other:?}"),
+            Expect::Code(_)
+            | Expect::Holds(_)
+            | Expect::EveryLine
+            | Expect::Ended
+            | Expect::StreamRefused
+            | Expect::Survived => bail!("closed without an answer instead of {:?}", case.expect),
         };
     };
     let status = answer.head.status;
@@ -188,7 +193,13 @@ fn has_said_enough(expect: Expect, said: &Said) -> bool {
         Expect::StreamRefused => !said.statuses.is_empty() || said.resets > 0,
         Expect::Survived => said.pong,
         // Only the end of the connection does.
-        _ => false,
+        Expect::Ended
+        | Expect::NoFault
+        | Expect::Refused
+        | Expect::RefusedAndClosed
+        | Expect::Code(_)
+        | Expect::Holds(_)
+        | Expect::EveryLine => false,
     }
 }
 
@@ -206,10 +217,11 @@ fn judge_frames(expect: Expect, heard: &Heard) -> Result<String> {
         );
     }
     let is_served = said.statuses.iter().flatten().any(|status| *status < 400);
-    match expect {
-        Expect::Ended => ensure!(heard.closed && !is_served, "{said:?}"),
-        Expect::StreamRefused => ensure!(!is_served, "{said:?}"),
-        _ => {}
+    if matches!(expect, Expect::Ended) {
+        ensure!(heard.closed && !is_served, "{said:?}");
+    }
+    if matches!(expect, Expect::StreamRefused) {
+        ensure!(!is_served, "{said:?}");
     }
     Ok(match (heard.closed, said.resets) {
         (true, _) => "HTTP/2 connection ended",

@@ -92,14 +92,7 @@ fn returning(n: u64, channels: &[String], journal: &Journal) -> Result<Return> {
     let random = mixed(n);
     let mine = &channels[(random % CHANNELS as u64) as usize];
     let at = (random >> 8) as usize % (EVENTS - 1);
-    let place = |channel: &str, at: usize| {
-        let mut records = journal
-            .records
-            .iter()
-            .filter(|record| record.channel == channel);
-        let record = records.nth(at).context("published")?;
-        Ok::<_, anyhow::Error>(record.position().context("stored")?.to_owned())
-    };
+    let place = |channel: &str, at: usize| place(journal, channel, at);
     let one = |cursor: Vec<u8>, told: &str| Return {
         channels: vec![mine.clone()],
         cursor,
@@ -110,39 +103,19 @@ fn returning(n: u64, channels: &[String], journal: &Journal) -> Result<Return> {
         cursor: cursor.into_bytes(),
         told: told.to_owned(),
     };
+    let everywhere = || {
+        let places = channels
+            .iter()
+            .map(|channel| Ok((channel.clone(), place(channel, at)?)));
+        Ok::<_, anyhow::Error>(cursor::of(&places.collect::<Result<_>>()?))
+    };
     Ok(match n % 8 {
         // A place that is kept: what comes next is the event after it.
         0 => one(place(mine, at)?.into_bytes(), &place(mine, at + 1)?),
-        1 => {
-            let places = channels
-                .iter()
-                .map(|channel| Ok((channel.clone(), place(channel, at)?)));
-            all(
-                cursor::of(&places.collect::<Result<_>>()?),
-                &place(mine, at + 1)?,
-            )
-        }
-        // Sound, and never given out: the right time with another tag, long ago, and in the future.
-        2 => {
-            let position = place(mine, at)?;
-            let id = position.split('.').next().unwrap_or_default();
-            one(
-                format!("{id}.{:08x}", random as u32).into_bytes(),
-                "event: sluice.reset\n",
-            )
-        }
-        3 => one(
-            format!(
-                "{}-{}.{:08x}",
-                random % 1_000_000,
-                n % 65_536,
-                random as u32
-            )
-            .into_bytes(),
-            "event: sluice.reset\n",
-        ),
-        4 => one(
-            format!("{}-0.{:08x}", (1_u64 << 48) - 1 - n, random as u32).into_bytes(),
+        1 => all(everywhere()?, &place(mine, at + 1)?),
+        // Sound, and never given out.
+        kind @ 2..=4 => one(
+            never_given(kind, random, &place(mine, at)?).into_bytes(),
             "event: sluice.reset\n",
         ),
         // Someone else's: places of channels that this stream has not.
@@ -158,16 +131,32 @@ fn returning(n: u64, channels: &[String], journal: &Journal) -> Result<Return> {
         // Torn and forged.
         6 => one(torn(&place(mine, at)?, random), "bad_cursor"),
         _ => {
-            let places = channels
-                .iter()
-                .map(|channel| Ok((channel.clone(), place(channel, at)?)));
-            let whole = cursor::of(&places.collect::<Result<_>>()?);
-            all(
-                whole[..whole.len() - 1 - (random % 3) as usize].to_owned(),
-                "bad_cursor",
-            )
+            let whole = everywhere()?;
+            let kept = whole.len() - 1 - (random % 3) as usize;
+            all(whole[..kept].to_owned(), "bad_cursor")
         }
     })
+}
+
+/// Where the `at`th event of a channel stands.
+fn place(journal: &Journal, channel: &str, at: usize) -> Result<String> {
+    let mut records = journal
+        .records
+        .iter()
+        .filter(|record| record.channel == channel);
+    let record = records.nth(at).context("published")?;
+    Ok(record.position().context("stored")?.to_owned())
+}
+
+/// The right time with another tag, long ago, or in the future.
+fn never_given(kind: u64, random: u64, position: &str) -> String {
+    let tag = random as u32;
+    let id = position.split('.').next().unwrap_or_default();
+    match kind {
+        2 => format!("{id}.{tag:08x}"),
+        3 => format!("{}-{}.{tag:08x}", random % 1_000_000, random % 65_536),
+        _ => format!("{}-0.{tag:08x}", (1_u64 << 48) - 1 - random % 1_000_000),
+    }
 }
 
 /// A position with one byte replaced by one that stands in no position; bytes of no text among them.

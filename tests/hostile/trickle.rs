@@ -22,7 +22,7 @@ use tokio::{
     net::{TcpSocket, TcpStream},
     sync::watch,
     task::JoinSet,
-    time::{Instant, sleep, timeout},
+    time::{Instant, sleep, sleep_until, timeout},
 };
 
 use crate::{
@@ -88,6 +88,11 @@ impl Kind {
             }
             Kind::Silent | Kind::Stream | Kind::Page => false,
         }
+    }
+
+    /// Whether it is slow in reading.
+    fn reads(self) -> bool {
+        matches!(self, Kind::Stream | Kind::Page)
     }
 
     /// What it sends at once, and what it sends byte by byte, over and over.
@@ -206,22 +211,18 @@ async fn be_slow(kind: Kind, addr: SocketAddr) -> Result<()> {
     let (at_once, slowly) = kind.sends();
     let mut socket = connect(kind, addr).await?;
     socket.write_all(&at_once).await?;
-    match kind {
-        Kind::Stream | Kind::Page => loop {
-            let tick = Instant::now() + TICK;
+    let mut bytes = slowly.iter().cycle();
+    loop {
+        let tick = Instant::now() + TICK;
+        if kind.reads() {
             ensure!(socket.read(&mut [0]).await? > 0, "closed");
-            tokio::time::sleep_until(tick).await;
-        },
-        _ => {
-            let mut bytes = slowly.iter().cycle();
-            loop {
-                let tick = Instant::now() + TICK;
-                if let Some(byte) = bytes.next() {
-                    socket.write_all(&[*byte]).await?;
-                }
-                read_until(tick, &mut socket).await?;
-            }
+            sleep_until(tick).await;
+            continue;
         }
+        if let Some(byte) = bytes.next() {
+            socket.write_all(&[*byte]).await?;
+        }
+        read_until(tick, &mut socket).await?;
     }
 }
 
@@ -238,7 +239,7 @@ async fn read_until(tick: Instant, socket: &mut TcpStream) -> Result<()> {
 /// A socket, with a small window where it is to read slowly.
 async fn connect(kind: Kind, addr: SocketAddr) -> Result<TcpStream> {
     let socket = TcpSocket::new_v4()?;
-    if matches!(kind, Kind::Stream | Kind::Page) {
+    if kind.reads() {
         socket.set_recv_buffer_size(4_096)?;
     }
     Ok(socket.connect(addr).await?)

@@ -1,6 +1,8 @@
 //! Patterns of channel names, such as `orders.*`, `user.{sub}` or `public.**`: in tokens, and where channels are listed. They
 //! stand for whole segments; what would stand for part of one is refused, and a subject can never widen a pattern.
 
+use std::fmt;
+
 use crate::channel::Channel;
 
 /// One pattern.
@@ -48,6 +50,15 @@ impl Pattern {
         segments.map(Pattern).ok_or(PatternError)
     }
 
+    /// Whether there can be a channel that it stands for: a subject may have what no name has.
+    #[must_use]
+    pub fn is_possible(&self) -> bool {
+        self.0.iter().all(|segment| match segment {
+            Segment::Literal(literal) => !literal.contains('.') && Channel::parse(literal).is_ok(),
+            Segment::One | Segment::Rest => true,
+        })
+    }
+
     /// Whether the pattern stands for the whole name.
     pub fn matches(&self, channel: &str) -> bool {
         let mut names = channel.split('.');
@@ -63,6 +74,24 @@ impl Pattern {
             }
         }
         names.next().is_none()
+    }
+}
+
+/// As it is written, the subject in its place. Only a pattern that [is possible](Pattern::is_possible) reads back as
+/// itself: a subject such as `*` would become a wildcard.
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, segment) in self.0.iter().enumerate() {
+            if at > 0 {
+                f.write_str(".")?;
+            }
+            f.write_str(match segment {
+                Segment::Literal(literal) => literal,
+                Segment::One => "*",
+                Segment::Rest => "**",
+            })?;
+        }
+        Ok(())
     }
 }
 
@@ -117,6 +146,29 @@ mod tests {
                 "{subject} reads {name}"
             );
         }
+    }
+
+    #[rstest]
+    #[case("orders.*.eu", "orders.*.eu")]
+    #[case("user.{sub}.**", "user.42.**")]
+    #[case("**", "**")]
+    fn a_pattern_reads_back_as_itself(#[case] text: &str, #[case] written: &str) {
+        let pattern = Pattern::parse(text, Some("42")).expect("a pattern");
+        assert!(pattern.is_possible());
+        assert_eq!(pattern.to_string(), written);
+        assert_eq!(Pattern::parse(written, None), Ok(pattern));
+    }
+
+    /// Written out, such a subject would mean more than it does.
+    #[rstest]
+    #[case("*")]
+    #[case("**")]
+    #[case("42.admin")]
+    #[case("")]
+    #[case("a b")]
+    fn a_pattern_that_stands_for_no_channel_says_so(#[case] subject: &str) {
+        let pattern = Pattern::parse("user.{sub}", Some(subject)).expect("a pattern");
+        assert!(!pattern.is_possible(), "{subject}");
     }
 
     #[rstest]

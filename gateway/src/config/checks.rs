@@ -1,5 +1,7 @@
 //! What must hold of each section, and between sections, before anything starts.
 
+mod jwt;
+mod limits;
 mod node;
 mod redis_tls;
 mod requests;
@@ -8,19 +10,17 @@ mod tls;
 use std::time::Duration;
 
 use super::findings::Findings;
-use super::kinds::{Secret, Size};
+use super::kinds::Size;
 use super::sections::{
-    AdminConfig, AuthConfig, AuthMode, BrokerConfig, BrokerMode, DrainConfig, HealthConfig,
-    HistoryConfig, HttpConfig, JwtConfig, LimitsConfig, LogConfig, PollConfig, RedisConfig,
-    RedisMode, StreamConfig,
+    AdminConfig, BrokerConfig, BrokerMode, DrainConfig, HealthConfig, HistoryConfig, HttpConfig,
+    LogConfig, PollConfig, RedisConfig, RedisMode, StreamConfig,
 };
 use super::{Config, origin};
 
-/// Fewest bytes of an HMAC secret: the hash's own size for HS256 (RFC 7518, section 3.2).
-pub const SECRET_MIN_BYTES: usize = 32;
 const ADMIN_TOKEN_MIN_BYTES: usize = 16;
 const PREFIX_MAX_BYTES: usize = 64;
 const ORIGINS_MAX: usize = 256;
+const NETWORKS_MAX: usize = 256;
 
 const fn ms(count: u64) -> Duration {
     Duration::from_millis(count)
@@ -45,11 +45,12 @@ pub fn check(config: &Config) -> Findings {
     admin(&config.admin, &mut findings);
     broker(&config.broker, &config.redis, &mut findings);
     redis(&config.redis, &mut findings);
-    auth(&config.auth, &mut findings);
+    jwt::check(&config.auth, &mut findings);
     history(&config.history, &mut findings);
     stream(&config.stream, &mut findings);
     poll(&config.poll, &mut findings);
-    limits(&config.limits, &mut findings);
+    limits::check(&config.limits, &mut findings);
+    limits::callers(&config.limits, &mut findings);
     node::reports(&config.redis, &mut findings);
     requests::check(&config.limits, &mut findings);
     drain(&config.drain, &mut findings);
@@ -78,6 +79,12 @@ fn http(http: &HttpConfig, found: &mut Findings) {
         found.refuse(
             "http.cors_origins",
             format!("more than {ORIGINS_MAX} origins"),
+        );
+    }
+    if http.trusted_proxies.len() > NETWORKS_MAX {
+        found.refuse(
+            "http.trusted_proxies",
+            format!("more than {NETWORKS_MAX} ranges"),
         );
     }
     for text in &http.cors_origins {
@@ -183,56 +190,6 @@ fn redis(redis: &RedisConfig, found: &mut Findings) {
     );
 }
 
-fn auth(auth: &AuthConfig, found: &mut Findings) {
-    let jwt = &auth.jwt;
-    found.within("auth.jwt.leeway", &jwt.leeway, Duration::ZERO, minutes(10));
-    let later: [(&'static str, &Option<String>); 3] = [
-        ("auth.jwt.public_key_file", &jwt.public_key_file),
-        ("auth.jwt.jwks_url", &jwt.jwks_url),
-        ("auth.jwt.jwks_file", &jwt.jwks_file),
-    ];
-    for (key, value) in later {
-        if value.is_some() {
-            found.refuse(
-                key,
-                "is not available yet in this version; use auth.jwt.secret",
-            );
-        }
-    }
-    let secret_bytes = jwt
-        .secret
-        .as_ref()
-        .map_or(0, |secret: &Secret| secret.expose().len());
-    if jwt.secret.is_some() && secret_bytes < SECRET_MIN_BYTES {
-        found.refuse(
-            "auth.jwt.secret",
-            format!("is {secret_bytes} bytes long; at least {SECRET_MIN_BYTES} are needed (`openssl rand -base64 32` makes one)"),
-        );
-    }
-    match auth.mode {
-        AuthMode::Jwt => jwt_key(jwt, found),
-        AuthMode::Anonymous if jwt.secret.is_some() => {
-            found.refuse(
-                "auth.jwt.secret",
-                "is set, but auth.mode is anonymous, which lets everyone in; set auth.mode to jwt",
-            );
-        }
-        AuthMode::Anonymous => {}
-    }
-}
-
-fn jwt_key(jwt: &JwtConfig, found: &mut Findings) {
-    if jwt.secret.is_none() {
-        found.refuse("auth.jwt.secret", "must be set when auth.mode is jwt");
-    }
-    if jwt.algorithms.len() != 1 {
-        found.refuse(
-            "auth.jwt.algorithms",
-            "must name exactly one algorithm, because one key is used with one only",
-        );
-    }
-}
-
 fn history(history: &HistoryConfig, found: &mut Findings) {
     found.within("history.max_events", &history.max_events, 1, 1_000_000);
     found.within("history.ttl", &history.ttl, secs(1), days(365));
@@ -264,6 +221,12 @@ fn stream(stream: &StreamConfig, found: &mut Findings) {
         minutes(10),
     );
     found.within(
+        "stream.expiring_lead",
+        &stream.expiring_lead,
+        Duration::ZERO,
+        days(1),
+    );
+    found.within(
         "stream.send_buffer",
         &stream.send_buffer,
         Size::kib(4),
@@ -291,70 +254,6 @@ fn poll(poll: &PollConfig, found: &mut Findings) {
         &poll.max_timeout,
         "poll.timeout",
         &poll.timeout,
-    );
-}
-
-fn limits(limits: &LimitsConfig, found: &mut Findings) {
-    found.within("limits.connections", &limits.connections, 0, 10_000_000);
-    found.within(
-        "limits.channels_per_connection",
-        &limits.channels_per_connection,
-        1,
-        32,
-    );
-    found.within(
-        "limits.event_bytes",
-        &limits.event_bytes,
-        Size::bytes(1),
-        Size::mib(16),
-    );
-    found.within("limits.ring_events", &limits.ring_events, 1, 1 << 20);
-    found.within(
-        "limits.ring_bytes",
-        &limits.ring_bytes,
-        Size::kib(64),
-        Size::mib(1024),
-    );
-    found.within("limits.worker_queue", &limits.worker_queue, 16, 1 << 20);
-    found.within("limits.broker_queue", &limits.broker_queue, 16, 1 << 20);
-    found.within("limits.sync_buffer", &limits.sync_buffer, 1, 1 << 16);
-    found.within("limits.backfills", &limits.backfills, 1, 4096);
-    found.within("limits.backfill_page", &limits.backfill_page, 1, 10_000);
-    found.within(
-        "limits.backfill_events",
-        &limits.backfill_events,
-        1,
-        1_000_000,
-    );
-    found.within(
-        "limits.new_heads_per_second",
-        &limits.new_heads_per_second,
-        1,
-        1_000_000,
-    );
-    found.within(
-        "limits.embedded_channels",
-        &limits.embedded_channels,
-        1,
-        1_000_000,
-    );
-    found.within(
-        "limits.streams_per_connection",
-        &limits.streams_per_connection,
-        1,
-        10_000,
-    );
-    found.at_least(
-        "limits.ring_bytes",
-        &limits.ring_bytes,
-        "limits.event_bytes",
-        &limits.event_bytes,
-    );
-    found.at_least(
-        "limits.backfill_events",
-        &limits.backfill_events,
-        "limits.backfill_page",
-        &limits.backfill_page,
     );
 }
 

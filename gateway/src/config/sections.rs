@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::forms::{duration, list, off_or_duration, optional, text};
 use super::kinds::{RedisUrl, Secret, Size, choice};
+use super::network::Network;
 
 /// `[node]`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -36,6 +37,19 @@ pub struct HttpConfig {
     pub head_timeout: Duration,
     #[serde(with = "duration")]
     pub keep_alive: Duration,
+    #[serde(with = "list")]
+    pub trusted_proxies: Vec<Network>,
+    #[serde(with = "text")]
+    pub forwarded_header: ForwardedHeader,
+}
+
+choice! {
+    /// Where trusted proxies write whom they speak for.
+    ForwardedHeader {
+        XForwardedFor = "x-forwarded-for",
+        /// RFC 7239.
+        Forwarded = "forwarded",
+    }
 }
 
 /// `[tls]`: the certificate of the public listener.
@@ -151,28 +165,36 @@ choice! {
 pub struct AuthConfig {
     #[serde(with = "text")]
     pub mode: AuthMode,
+    /// What callers without credentials may read where others need a token.
+    #[serde(with = "list")]
+    pub anonymous_subscribe: Vec<String>,
     pub jwt: JwtConfig,
 }
 
 choice! {
-    /// Signature algorithms (RFC 7518, section 3.1) that this version verifies.
-    JwtAlgorithm { Hs256 = "HS256", Hs384 = "HS384", Hs512 = "HS512" }
+    /// Signature algorithms that are verified (RFC 7518, section 3.1; RFC 8037, section 3.1).
+    JwtAlgorithm {
+        Hs256 = "HS256", Hs384 = "HS384", Hs512 = "HS512",
+        Rs256 = "RS256", Rs384 = "RS384", Rs512 = "RS512",
+        Ps256 = "PS256", Ps384 = "PS384", Ps512 = "PS512",
+        Es256 = "ES256", Es384 = "ES384", EdDsa = "EdDSA",
+    }
 }
 
-/// `[auth.jwt]`: the verification key and the claims that are checked.
+/// `[auth.jwt]`: the verification keys and the claims that are checked.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct JwtConfig {
-    /// Present whenever the mode is `jwt`.
+    /// One of `secret`, the files, and `jwks_url` is present whenever the mode is `jwt`.
     #[serde(with = "optional")]
     pub secret: Option<Secret>,
-    #[serde(with = "optional")]
-    pub public_key_file: Option<String>,
+    #[serde(with = "list")]
+    pub public_key_file: Vec<String>,
     #[serde(with = "optional")]
     pub jwks_url: Option<String>,
     #[serde(with = "optional")]
     pub jwks_file: Option<String>,
-    /// Exactly one.
+    /// Empty: what fits the keys.
     #[serde(with = "list")]
     pub algorithms: Vec<JwtAlgorithm>,
     #[serde(with = "optional")]
@@ -181,6 +203,14 @@ pub struct JwtConfig {
     pub audience: Vec<String>,
     #[serde(with = "duration")]
     pub leeway: Duration,
+    #[serde(with = "duration")]
+    pub max_lifetime: Duration,
+    #[serde(with = "duration")]
+    pub jwks_refresh: Duration,
+    #[serde(with = "duration")]
+    pub jwks_timeout: Duration,
+    #[serde(with = "text")]
+    pub jwks_bytes: Size,
 }
 
 /// `[history]`: what is kept per channel.
@@ -212,6 +242,9 @@ pub struct StreamConfig {
     pub slow_consumer_age: Duration,
     #[serde(with = "duration")]
     pub overload_retry: Duration,
+    /// 0 switches the warning off.
+    #[serde(with = "duration")]
+    pub expiring_lead: Duration,
     #[serde(with = "text")]
     pub send_buffer: Size,
     #[serde(with = "duration")]
@@ -257,6 +290,30 @@ pub struct LimitsConfig {
     pub batch_bytes: Size,
     pub batch_events: usize,
     pub batches_at_once: usize,
+    pub standing_orders: usize,
+    pub ended_streams: usize,
+    /// 0 is off, here and in all that follow.
+    pub connections_per_ip: usize,
+    pub connections_per_subject: usize,
+    #[serde(with = "text")]
+    pub subject_policy: SubjectPolicy,
+    #[serde(with = "duration")]
+    pub subject_lease: Duration,
+    pub attempts_per_ip_per_second: u32,
+    pub attempts_per_ip_burst: u32,
+    pub publishes_per_subject_per_second: u32,
+    pub publishes_per_subject_burst: u32,
+    pub ip_entries: usize,
+}
+
+choice! {
+    /// What becomes of a subject's stream that is one too many.
+    SubjectPolicy {
+        /// It is refused.
+        Reject = "reject",
+        /// It opens, and the subject's oldest ends.
+        EvictOldest = "evict_oldest",
+    }
 }
 
 /// `[drain]`: how the node leaves.

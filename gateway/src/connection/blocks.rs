@@ -1,10 +1,11 @@
-//! Sluice's own blocks, before they have a shape: `sluice.open`, `sluice.reset`
+//! Sluice's own blocks, before they have a shape: `sluice.open`, `sluice.expiring`, `sluice.reset`
 //! and `sluice.close`, with the JSON text that is their data everywhere.
 
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use serde_json::{Map, Value, json};
 
+use super::ConnectionId;
 use crate::hub::exchange::Reset;
 use crate::reasons::CloseReason;
 
@@ -47,6 +48,7 @@ pub struct Notice<'a> {
 /// Where the stream continues from, with the wait before a reconnect.
 pub fn open<'a>(
     node: &str,
+    connection: ConnectionId,
     channels: impl Iterator<Item = (&'a str, Status)>,
     retry: Duration,
 ) -> Notice<'static> {
@@ -56,9 +58,30 @@ pub fn open<'a>(
     Notice {
         event_type: "sluice.open",
         channel: None,
-        data: json!({ "node": node, "channels": channels }).to_string(),
+        data: json!({ "node": node, "connection": connection, "channels": channels }).to_string(),
         retry: Some(retry),
     }
+}
+
+/// The right to read ends at this Unix time in milliseconds, which is so far away.
+#[must_use]
+pub fn expiring(unix_ms: u64, left: Duration) -> Notice<'static> {
+    let data = json!({ "expires_at": rfc3339(unix_ms), "seconds": left.as_secs() });
+    Notice {
+        event_type: "sluice.expiring",
+        channel: None,
+        data: data.to_string(),
+        retry: None,
+    }
+}
+
+/// A Unix time in milliseconds as RFC 3339, in whole seconds.
+#[must_use]
+pub fn rfc3339(unix_ms: u64) -> String {
+    // The year 9999 is the last that can be written so.
+    const LAST: u64 = 253_402_300_799;
+    let at = UNIX_EPOCH + Duration::from_secs((unix_ms / 1_000).min(LAST));
+    humantime::format_rfc3339_seconds(at).to_string()
 }
 
 /// History cannot prove continuity of this channel.

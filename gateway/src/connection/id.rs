@@ -23,6 +23,12 @@ impl ConnectionId {
     pub fn from_bytes(bytes: [u8; 16]) -> ConnectionId {
         ConnectionId(bytes)
     }
+
+    /// Its first bytes, which are as random as the whole.
+    pub(super) fn start(self) -> [u8; 8] {
+        let [a, b, c, d, e, f, g, h, ..] = self.0;
+        [a, b, c, d, e, f, g, h]
+    }
 }
 
 impl fmt::Display for ConnectionId {

@@ -66,8 +66,17 @@ pub struct Opening {
     /// The cursor as it came, if it can be given back.
     pub incoming: Option<String>,
     pub shape: Shape,
-    /// When the right to read ends, on the node's monotonic clock.
-    pub expires_at: Option<Duration>,
+    /// When the right to read ends.
+    pub expires_at: Option<Expiry>,
+}
+
+/// When the right to read ends. The same moment twice, since the clocks differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Expiry {
+    /// On the node's monotonic clock.
+    pub at: Duration,
+    /// In Unix milliseconds, by the clock that tokens are checked with: what readers are told.
+    pub unix_ms: u64,
 }
 
 /// Bounds and intervals of the streams of a node.
@@ -79,6 +88,8 @@ pub struct StreamLimits {
     pub ring_age: Duration,
     pub heartbeat: Duration,
     pub retry: Duration,
+    /// The wait that a reader is told whom a limit ends, half of it to one and a half.
+    pub limit_retry: Duration,
     pub max_age: Duration,
     /// The longest wait for channels whose place is unknown before `sluice.open`.
     pub open_wait: Duration,
@@ -88,6 +99,10 @@ pub struct StreamLimits {
     pub backfill_events: u32,
     /// Bytes that one pull gives at most, unless a single block is larger.
     pub chunk_bytes: usize,
+    /// How long before the right to read ends its reader is told; zero is never.
+    pub expiring_lead: Duration,
+    /// Streams that have ended, and resets that were told, which each worker remembers to explain them.
+    pub ended_streams: usize,
 }
 
 /// What a stream was, told once it has ended.

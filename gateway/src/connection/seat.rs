@@ -23,6 +23,8 @@ pub struct Seat {
     pub place: Option<Position>,
     pub state: State,
     pub status: Status,
+    /// The place that it began with, packed; zeros while it is not known.
+    pub began: [u8; 12],
     /// Events taken from history since the seat was last live.
     pub replayed: u32,
 }
@@ -69,6 +71,12 @@ impl Seat {
             }
         };
         owed && self.place.is_none() && !sabotaged(Mutant::PartialCursor)
+    }
+
+    /// The place that it began with.
+    #[must_use]
+    pub fn began(&self) -> Option<Position> {
+        (self.began != [0; 12]).then(|| Position::from_bytes(self.began))
     }
 
     /// Whether no answer is waited for.

@@ -2,6 +2,7 @@
 //! pulled for bytes and gives whole blocks only.
 
 mod answer;
+mod expiry;
 mod steps;
 
 use std::sync::Arc;
@@ -9,16 +10,18 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use slab::Slab;
+use sluice_wire::channel::Channel;
 use sluice_wire::cursor;
+use sluice_wire::position::Position;
 use smallvec::SmallVec;
 
 use super::blocks::{self, Status};
 use super::seat::Seat;
 use super::shapes::{Shape, Sheet};
 use super::worker::LocalChannel;
-use super::{ConnectionId, Opening, StreamLimits, Transport};
+use super::{ConnectionId, Expiry, Opening, StreamLimits, Transport};
 use crate::holder::Holder;
-use crate::hub::exchange::Start;
+use crate::hub::exchange::{Reset, Start};
 use crate::hub::sabotage::{Mutant, sabotaged};
 use crate::reasons::{CloseReason, ReplayOutcome, ResetReason};
 
@@ -32,6 +35,8 @@ pub struct Stream<T> {
     pub(super) close: Option<CloseReason>,
     /// When it ends by itself, and why.
     pub(super) end_at: (Duration, CloseReason),
+    /// When it ends with its token.
+    pub(super) expiry: Option<Expiry>,
     pub(super) opened_at: Duration,
     /// Since when bytes are due that nobody has pulled.
     pub(super) due_since: Option<Duration>,
@@ -48,6 +53,8 @@ pub struct Stream<T> {
     /// A seat has become known since the last `sluice.open`.
     news: bool,
     heartbeat_due: bool,
+    /// Its reader has been told of this expiry.
+    warned: bool,
     ended: bool,
     turn: u16,
 }
@@ -84,11 +91,23 @@ pub struct Tally {
     pub latencies: Vec<i64>,
     pub ephemerals: u64,
     pub replayed: u64,
+    /// Polls whose answer had no room for all that was there.
+    pub cut_answers: u64,
     pub resets: Vec<ResetReason>,
+    /// The same with what is needed to explain them later.
+    pub skips: Vec<Skip>,
     /// How resumes went, one per channel.
     pub replays: Vec<ReplayOutcome>,
     /// Frames that did not link to the reader's place: the last line of defence.
     pub unlinked: u64,
+}
+
+/// A reset that was told to a stream.
+#[derive(Clone, Debug)]
+pub struct Skip {
+    pub id: ConnectionId,
+    pub channel: Channel,
+    pub reset: Reset,
 }
 
 impl<T: Transport> Stream<T> {
@@ -106,6 +125,7 @@ impl<T: Transport> Stream<T> {
             holder: Arc::clone(&opening.holder),
             close: None,
             end_at,
+            expiry: opening.expires_at,
             opened_at: now,
             due_since: None,
             heartbeat_at: now + heartbeat,
@@ -118,6 +138,7 @@ impl<T: Transport> Stream<T> {
             opened: false,
             news: false,
             heartbeat_due: false,
+            warned: false,
             ended: false,
             turn: 0,
         }
@@ -142,21 +163,14 @@ impl<T: Transport> Stream<T> {
         self.notify(now);
     }
 
-    /// Notes that a seat's place has become known.
-    pub(super) fn known(&mut self, seat: usize, status: Status) {
+    /// Notes that a seat's place has become known, and with which one it begins.
+    pub(super) fn known(&mut self, seat: usize, status: Status, began: Option<Position>) {
         if let Some(seat) = self.seats.get_mut(seat)
             && seat.status == Status::Waiting
         {
             seat.status = status;
+            seat.began = began.map(Position::to_bytes).unwrap_or_default();
             self.news = true;
-        }
-    }
-
-    /// Whether the stream has come to the end that it has by itself.
-    pub(super) fn is_over(&self, now: Duration, open_wait: Duration) -> bool {
-        match self.shape {
-            Shape::EventStream { .. } | Shape::Ndjson => self.end_at.0 <= now,
-            Shape::Poll(_) => self.poll_is_over(now, open_wait),
         }
     }
 
@@ -215,10 +229,21 @@ impl<T: Transport> Stream<T> {
             self.greeted = true;
             sheet.heartbeat();
         }
+        if self.has_expired(around.now) && !sabotaged(Mutant::DeliverAfterExpiry) {
+            // Before anything else: the sweep may not have come round yet.
+            let over = self.over(around.now, around.limits.open_wait);
+            let over = over.unwrap_or(CloseReason::TokenExpired);
+            let reason = *self.close.get_or_insert(over);
+            return self.write_close(reason, around, sheet);
+        }
         if self.open_is_due(around) {
             self.write_open(around, sheet);
         }
-        if self.opened {
+        if self.warning_is_due(around.now, around.limits.expiring_lead) {
+            self.write_warning(around.now, sheet);
+        }
+        // Nothing more for a token that was taken back, not even what was due before.
+        if self.opened && self.close != Some(CloseReason::Revoked) {
             self.drain(around, sheet);
         }
         if let Some(reason) = self.close
@@ -248,14 +273,13 @@ impl<T: Transport> Stream<T> {
             let channel = around.channels.get(seat.channel)?;
             Some((channel.name.as_str(), seat.status))
         });
-        let notice = blocks::open(&around.limits.node, channels, retry);
+        let notice = blocks::open(&around.limits.node, self.id, channels, retry);
         sheet.notice(&notice, &cursor);
     }
 
     fn write_close(&mut self, reason: CloseReason, around: &Around<'_>, sheet: &mut Sheet) {
         self.ended = true;
-        let retry = (reason == CloseReason::Drain)
-            .then(|| Duration::from_millis(200).mul_f64(1.0 + 9.0 * around.jitter));
+        let retry = retry_after(reason, around);
         let cursor = self.cursor();
         sheet.notice(&blocks::close(reason, retry), &cursor);
     }
@@ -294,6 +318,25 @@ impl<T: Transport> Stream<T> {
             cursor::write_many(places, &mut id);
         }
         id
+    }
+}
+
+/// The wait that a stream's end is told with, where that matters: short where another node takes over at once, long
+/// where whoever comes back would push out somebody else.
+fn retry_after(reason: CloseReason, around: &Around<'_>) -> Option<Duration> {
+    match reason {
+        CloseReason::Drain => Some(Duration::from_millis(200).mul_f64(1.0 + 9.0 * around.jitter)),
+        CloseReason::Limit => Some(around.limits.limit_retry.mul_f64(0.5 + around.jitter)),
+        CloseReason::ClientGone
+        | CloseReason::TransportError
+        | CloseReason::SlowConsumer
+        | CloseReason::PollDone
+        | CloseReason::MaxAge
+        | CloseReason::Overload
+        | CloseReason::TokenExpired
+        | CloseReason::Revoked
+        | CloseReason::Disconnected
+        | CloseReason::Unavailable => None,
     }
 }
 

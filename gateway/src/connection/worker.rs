@@ -1,6 +1,11 @@
 //! All streams of one worker thread and the rings they read from.
 
+mod explain;
+mod index;
+pub mod list;
+mod memory;
 mod obey;
+mod renewal;
 mod seating;
 
 use std::collections::{HashMap, VecDeque};
@@ -21,9 +26,13 @@ use crate::hub::exchange::{Entry, ToNode, ToWorker};
 use crate::hub::ring::Ring;
 use crate::hub::sabotage::{Mutant, sabotaged};
 use crate::reasons::CloseReason;
+use index::Index;
+use memory::Memory;
 
 /// Streams that one tick can look at without being felt.
 const SWEPT_AT_ONCE: usize = 20_000;
+/// Ticks that a round of more streams takes: less than the second within which an expired stream ends.
+const ROUND: usize = 8;
 /// Bytes that have been due for so long are not being fetched.
 const STALLED: Duration = Duration::from_secs(1);
 
@@ -41,6 +50,7 @@ pub struct LocalChannel {
 pub struct Bystander<'a> {
     pub id: ConnectionId,
     pub holder: &'a Holder,
+    pub opened_at: Duration,
     seats: &'a [Seat],
     channels: &'a Slab<LocalChannel>,
 }
@@ -63,6 +73,9 @@ pub struct Worker<T> {
     names: HashMap<Channel, usize>,
     channels: Slab<LocalChannel>,
     streams: Slab<Stream<T>>,
+    /// Those that can be renewed, by name.
+    index: Index,
+    memory: Memory,
     /// Streams that have not said `sluice.open`, by deadline.
     opening: VecDeque<(Duration, usize)>,
     outbox: VecDeque<ToNode>,
@@ -78,6 +91,8 @@ impl<T: Transport> Worker<T> {
     #[must_use]
     pub fn new(limits: StreamLimits, seed: u64) -> Worker<T> {
         Worker {
+            memory: Memory::new(limits.ended_streams),
+            index: Index::default(),
             limits,
             names: HashMap::new(),
             channels: Slab::new(),
@@ -97,6 +112,9 @@ impl<T: Transport> Worker<T> {
         let end_at = self.end_of(opening, now);
         let stream = Stream::new(transport, opening, now, end_at, self.limits.heartbeat);
         let key = self.streams.insert(stream);
+        if opening.expires_at.is_some() {
+            self.index.add(opening.id, &opening.holder, key);
+        }
         for channel in &opening.channels {
             self.seat(key, channel);
         }
@@ -127,6 +145,7 @@ impl<T: Transport> Worker<T> {
         for (seat, start, reset) in questions {
             self.ask(key, seat, start, reset);
         }
+        self.memory.skipped(&mut self.tally.skips);
         pull
     }
 
@@ -139,6 +158,8 @@ impl<T: Transport> Worker<T> {
     /// Lets a stream go, whoever ended it.
     pub fn remove(&mut self, key: usize, now: Duration) -> Option<Ended> {
         let stream = self.streams.try_remove(key)?;
+        self.index.remove(stream.id, &stream.holder, key);
+        self.memory.ended(&stream, &self.channels, now);
         for (index, seat) in stream.seats.iter().enumerate() {
             self.withdraw(key, index, seat);
             self.leave(seat);
@@ -171,7 +192,7 @@ impl<T: Transport> Worker<T> {
     }
 
     /// Time has passed; call it about ten times a second. Each call looks at
-    /// every stream; at a tenth of them when there are very many.
+    /// every stream; at an eighth of them when there are very many.
     pub fn tick(&mut self, now: Duration) {
         while self.opening.front().is_some_and(|(at, _)| *at <= now) {
             if let Some((_, key)) = self.opening.pop_front()
@@ -181,7 +202,7 @@ impl<T: Transport> Worker<T> {
             }
         }
         let all = self.draining.is_some() || self.streams.len() <= SWEPT_AT_ONCE;
-        let share = if all { 1 } else { 10 };
+        let share = if all { 1 } else { ROUND };
         let count = self.streams.capacity().div_ceil(share);
         for _ in 0..count {
             self.swept = (self.swept + 1) % self.streams.capacity().max(1);
@@ -218,6 +239,7 @@ impl<T: Transport> Worker<T> {
             let bystander = Bystander {
                 id: stream.id,
                 holder: &stream.holder,
+                opened_at: stream.opened_at,
                 seats: &stream.seats,
                 channels,
             };
@@ -268,7 +290,7 @@ impl<T: Transport> Worker<T> {
             .map(|stream| &mut stream.transport)
     }
 
-    /// When a stream ends by itself, and why.
+    /// When a stream ends by itself, its token aside, and why.
     fn end_of(&mut self, opening: &Opening, now: Duration) -> (Duration, CloseReason) {
         let jitter = self.rng.random_range(0.8..1.2);
         let (age, reason) = match opening.shape {
@@ -277,11 +299,7 @@ impl<T: Transport> Worker<T> {
             }
             Shape::Poll(terms) => (terms.timeout, CloseReason::PollDone),
         };
-        let end_at = now + age;
-        match opening.expires_at {
-            Some(expires_at) if expires_at < end_at => (expires_at, CloseReason::TokenExpired),
-            Some(_) | None => (end_at, reason),
-        }
+        (now + age, reason)
     }
 
     fn end_within(&mut self, key: usize, from: Duration, window: Duration) {
@@ -316,6 +334,7 @@ impl<T: Transport> Worker<T> {
             place: None,
             state: State::Unsettled,
             status: Status::Waiting,
+            began: [0; 12],
             replayed: 0,
         });
     }
@@ -366,9 +385,10 @@ impl<T: Transport> Worker<T> {
             stream.cut_if_unread(now, age.max(STALLED));
             return;
         }
-        if stream.is_over(now, self.limits.open_wait) {
-            let reason = stream.end_at.1;
+        if let Some(reason) = stream.over(now, self.limits.open_wait) {
             stream.close(reason, now);
+        } else if stream.keeps_up() && stream.warning_is_due(now, self.limits.expiring_lead) {
+            stream.notify(now);
         }
         let fallen = stream.keeps_up()
             && stream.seats.iter().any(|seat| {

@@ -53,6 +53,7 @@ pub struct Peer {
     streams: Rc<PeerStreams>,
     /// Set where the stream has the connection to itself: HTTP/1.1.
     socket: Option<RawFd>,
+    address: Option<SocketAddr>,
 }
 
 /// Gives a connection its token: to be called for each, with its data.
@@ -170,7 +171,14 @@ impl Peer {
         Some(Peer {
             streams,
             socket: token.filter(|_| alone).map(|token| token.socket),
+            address: request.peer_addr(),
         })
+    }
+
+    /// The other end of the connection: the client, or the last proxy before this node.
+    #[must_use]
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.address
     }
 
     /// The connection's streams, where one of them can outlive it: HTTP/2. An

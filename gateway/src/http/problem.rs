@@ -9,6 +9,8 @@ use actix_web::{HttpRequest, HttpResponse, ResponseError};
 use serde::Serialize;
 use sluice_wire::publish::Refusal;
 
+use crate::reasons::LimitName;
+
 /// Longest quote of a caller's own value in an answer, in characters.
 const QUOTE_CHARS: usize = 128;
 
@@ -55,9 +57,12 @@ codes! {
     TokenMissing = "token_missing", UNAUTHORIZED, "A token is needed";
     InvalidToken = "invalid_token", UNAUTHORIZED, "The token is not valid";
     TokenExpired = "token_expired", UNAUTHORIZED, "The token has expired";
+    TokenRevoked = "token_revoked", UNAUTHORIZED, "The token was revoked";
     InsufficientScope = "insufficient_scope", FORBIDDEN, "The token does not allow this";
+    OtherSubject = "other_subject", FORBIDDEN, "The stream belongs to another subject";
     OriginNotAllowed = "origin_not_allowed", FORBIDDEN, "The page's origin is not allowed";
     NotFound = "not_found", NOT_FOUND, "There is nothing here";
+    UnknownConnection = "unknown_connection", NOT_FOUND, "No such stream is open";
     MethodNotAllowed = "method_not_allowed", METHOD_NOT_ALLOWED, "The method is not offered here";
     NotAcceptable = "not_acceptable", NOT_ACCEPTABLE, "None of the accepted media types is offered";
     BodyTimeout = "body_timeout", REQUEST_TIMEOUT, "The body took too long";
@@ -68,7 +73,10 @@ codes! {
     UnsupportedMediaType = "unsupported_media_type", UNSUPPORTED_MEDIA_TYPE, "The media type is not understood";
     HeadTooLarge = "head_too_large", REQUEST_HEADER_FIELDS_TOO_LARGE, "The request's head is too large";
     TooManyConnections = "too_many_connections", TOO_MANY_REQUESTS, "A limit of connections is reached";
+    TooManyAttempts = "too_many_attempts", TOO_MANY_REQUESTS, "Too many requests";
+    TooManyPublishes = "too_many_publishes", TOO_MANY_REQUESTS, "Too many events";
     Internal = "internal", INTERNAL_SERVER_ERROR, "Something went wrong inside the gateway";
+    KeysUnavailable = "keys_unavailable", SERVICE_UNAVAILABLE, "Tokens cannot be verified now";
     BrokerUnavailable = "broker_unavailable", SERVICE_UNAVAILABLE, "The event broker is unavailable";
     Overloaded = "overloaded", SERVICE_UNAVAILABLE, "The node is too busy";
     Draining = "draining", SERVICE_UNAVAILABLE, "The node is leaving";
@@ -83,6 +91,7 @@ pub struct Problem {
     value: Option<String>,
     retry_after: Option<Duration>,
     challenge: Option<String>,
+    limit: Option<LimitName>,
 }
 
 impl Problem {
@@ -95,7 +104,29 @@ impl Problem {
             value: None,
             retry_after: None,
             challenge: None,
+            limit: None,
         }
+    }
+
+    /// Names the limit that was reached, so that it is told and counted.
+    #[must_use]
+    pub fn of_limit(mut self, limit: LimitName) -> Problem {
+        self.limit = Some(limit);
+        self
+    }
+
+    /// The same where some limit is named already.
+    #[must_use]
+    pub fn of_another_limit(mut self, from: LimitName, to: LimitName) -> Problem {
+        if self.limit == Some(from) {
+            self.limit = Some(to);
+        }
+        self
+    }
+
+    /// The limit that was reached.
+    pub fn limit(&self) -> Option<LimitName> {
+        self.limit
     }
 
     /// Names the parameter and quotes its value (shortened to 128 characters).
@@ -142,6 +173,8 @@ struct Body<'a> {
     parameter: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     value: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limit: Option<&'a str>,
 }
 
 impl fmt::Display for Problem {
@@ -174,6 +207,7 @@ impl ResponseError for Problem {
             detail: &self.detail,
             parameter: self.parameter.as_deref(),
             value: self.value.as_deref(),
+            limit: self.limit.map(LimitName::as_label),
         };
         // Texts and numbers only: this cannot fail, and if it did, the status still says the main thing.
         response.body(serde_json::to_vec(&body).unwrap_or_default())
@@ -191,7 +225,11 @@ impl From<Refusal> for Problem {
             Refusal::EventIdReused => Code::EventIdReused,
             Refusal::BadKeys(_) | Refusal::BadHead(_) | Refusal::BadStream => Code::Internal,
         };
-        Problem::new(code, refusal.to_string())
+        let problem = Problem::new(code, refusal.to_string());
+        if code == Code::EventTooLarge {
+            return problem.of_limit(LimitName::EventBytes);
+        }
+        problem
     }
 }
 

@@ -1,17 +1,21 @@
 //! The public listener's route table, and what its routes share.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::web;
 use tokio::sync::Semaphore;
 
+use super::admission::Gate;
+use super::asking::Asks;
 use super::params::SubscribeLimits;
 use super::poll::PollLimits;
-use super::{batch, dev, history, page, poll, problem, publish, subscribe};
+use super::{batch, dev, history, page, poll, problem, publish, renewal, subscribe};
 use crate::auth::Authenticator;
+use crate::auth::revoked::RevocationCheck;
 use crate::broker::Broker;
 use crate::health::Health;
-use crate::metrics::{ConnectionMetrics, Counters, HttpMetrics};
+use crate::metrics::{ConnectionMetrics, Counters, HttpMetrics, LimitMetrics};
 use crate::reasons::ResetReason;
 
 /// Where streams are.
@@ -21,15 +25,21 @@ pub const POLL: &str = "/v1/poll";
 
 /// What the public routes need; one per process, shared by its workers.
 pub struct Public {
-    pub authenticator: Authenticator,
+    pub authenticator: Arc<Authenticator>,
+    pub revocations: RevocationCheck,
     pub broker: Broker,
     pub health: Health,
     pub limits: PublicLimits,
+    /// Questions to all nodes.
+    pub asks: Asks,
     /// A permit for each batch that may begin.
     pub batches: Semaphore,
     pub http: HttpMetrics,
     pub connections: ConnectionMetrics,
     pub resets_told: Counters<ResetReason>,
+    /// Who is let in.
+    pub gate: Gate,
+    pub limit_metrics: LimitMetrics,
 }
 
 /// Bounds of requests.
@@ -69,6 +79,11 @@ pub fn add(app: &mut web::ServiceConfig, dev: bool) {
             .default_service(web::to(|| async {
                 problem::method_not_allowed("GET, HEAD, POST")
             })),
+    );
+    app.service(
+        web::resource("/v1/events/{connection}/token")
+            .route(web::post().to(renewal::post))
+            .default_service(web::to(|| async { problem::method_not_allowed("POST") })),
     );
     app.service(
         web::resource(POLL)

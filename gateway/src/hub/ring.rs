@@ -116,6 +116,15 @@ impl Ring {
         self.kept(serial).map(|kept| kept.arrived)
     }
 
+    /// The serial of the event at this position, if it is kept.
+    #[must_use]
+    pub fn serial_of(&self, position: Position) -> Option<u64> {
+        let is_it =
+            |kept: &Kept| matches!(&kept.entry, Entry::Event(frame) if frame.position == position);
+        let index = self.entries.iter().rposition(is_it)?;
+        Some(self.first + index as u64)
+    }
+
     /// Whether the entry with this serial is gone for good.
     #[must_use]
     pub fn has_lost(&self, serial: u64) -> bool {

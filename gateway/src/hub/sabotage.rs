@@ -49,11 +49,15 @@ pub enum Mutant {
     AnswersBeforeStands,
     /// Keep a channel for a question whose connection has gone.
     QuestionKeepsChannel,
+    /// Leave the end of an expired stream to the sweep, and send events until it comes round.
+    DeliverAfterExpiry,
+    /// Say that a stream goes on with its new token, and let it end with the old one.
+    KeepOldExpiry,
 }
 
 impl Mutant {
     /// Every mutant, for the test that kills them.
-    pub const ALL: [Mutant; 22] = [
+    pub const ALL: [Mutant; 24] = [
         Mutant::CompareWithGreater,
         Mutant::SkipChainCheckOnResume,
         Mutant::NoAudit,
@@ -76,6 +80,8 @@ impl Mutant {
         Mutant::LimitOnArrival,
         Mutant::AnswersBeforeStands,
         Mutant::QuestionKeepsChannel,
+        Mutant::DeliverAfterExpiry,
+        Mutant::KeepOldExpiry,
     ];
 }
 

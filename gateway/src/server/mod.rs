@@ -19,8 +19,12 @@ use tokio::time::{Instant, sleep};
 use crate::auth::Authenticator;
 use crate::broker::run::{BrokerThread, StartError};
 use crate::broker::{Broker, WorkerPort};
-use crate::config::{BrokerMode, Config};
+use crate::config::{AuthMode, BrokerMode, Config};
 use crate::health::Health;
+use crate::http::admin::connections::Roll;
+use crate::http::admin::{self, Admin};
+use crate::http::admission::{self, Gate};
+use crate::http::asking::Asks;
 use crate::http::cors::{self, Cors};
 use crate::http::dev::Cuts;
 use crate::http::framing;
@@ -72,6 +76,9 @@ pub async fn run(
 ) -> Result<(), RunError> {
     let metrics = Metrics::register(&Registry::new())?;
     let certificate = tls::Certificate::load(&config.tls, metrics.tls.clone())?;
+    let authenticator = Authenticator::from_config(&config.auth)
+        .map_err(|error| RunError::Settings(error.to_string()))?;
+    let authenticator = Arc::new(authenticator);
     announce(&config, &listeners)?;
     let health = Health::new(&config.health);
     let workers = settings::workers(&config);
@@ -83,7 +90,9 @@ pub async fn run(
         .limit
         .set(i64::try_from(admission.limit()).unwrap_or(i64::MAX));
     let (drain, draining) = watch::channel(None);
+    let roll = Roll::new(settings::streams(&config).node);
     let seats = Arc::new(WorkerSeats {
+        roll: roll.clone(),
         ports: Mutex::new(ports),
         broker: broker.clone(),
         admission: admission.clone(),
@@ -92,11 +101,25 @@ pub async fn run(
         cuts: web::Data::new(Cuts::new(settings::streams(&config).node)),
         page: web::Data::new(settings::page(&config, listeners.public.local_addr()?)),
     });
+    let shared = shared(&config, &health, &seats, Arc::clone(&authenticator));
     let tls = certificate.as_ref().map(tls::Certificate::server_config);
     let transport = settings::transport(&config, tls.transpose()?, &metrics);
     let public = (listeners.public, transport);
-    let public = public_server(&config, public, workers, &health, seats)?;
-    let admin = admin_server(listeners.admin, &health, &metrics)?;
+    let public = public_server(&config, public, workers, shared.clone(), seats)?;
+    let commands = settings::admin(
+        &config,
+        listeners.admin.local_addr()?,
+        &broker,
+        roll,
+        &metrics,
+    );
+    let probes = Probes::new(
+        health.clone(),
+        metrics.clone(),
+        broker.revocations().clone(),
+    );
+    let admin = admin_server(listeners.admin, probes, commands, shared)?;
+    let keys = metrics.keys.clone();
     let node = Node {
         handles: [public.handle(), admin.handle()],
         health,
@@ -105,11 +128,16 @@ pub async fn run(
         drain,
         _broker: thread,
     };
-    let mut running = std::pin::pin!(async { tokio::try_join!(public, admin).map(|_| ()) });
+    let mut running = std::pin::pin!(async {
+        tokio::select! {
+            ended = async { tokio::try_join!(public, admin) } => ended.map(|_| ()),
+            never = authenticator.follow_keys(&keys) => match never {},
+        }
+    });
     let outcome = tokio::select! {
         ended = &mut running => return Ok(ended?),
-        () = node.follow(&broker) => Err(RunError::BrokerEnded),
         () = tls::follow(certificate) => Ok(()),
+        () = node.follow(&broker, config.auth.mode == AuthMode::Jwt) => Err(RunError::BrokerEnded),
         () = shutdown => Ok(()),
     };
     tokio::join!(node.leave(&config), &mut running).1?;
@@ -139,6 +167,7 @@ struct WorkerSeats {
     admission: Admission,
     metrics: Metrics,
     draining: watch::Receiver<Option<Drain>>,
+    roll: Roll,
     cuts: web::Data<Cuts>,
     page: web::Data<page::Index>,
 }
@@ -155,25 +184,28 @@ impl WorkerSeats {
             port,
             self.broker.clone(),
             settings::streams(config),
-            self.admission.clone(),
-            (self.metrics.connections.clone(), self.metrics.hub.clone()),
+            (
+                self.metrics.connections.clone(),
+                self.metrics.hub.clone(),
+                self.metrics.limits.clone(),
+            ),
             self.draining.clone(),
-            self.cuts.orders(),
+            (self.cuts.orders(), self.roll.questions()),
         ))
     }
 }
 
-fn public_server(
+/// What the routes of both listeners need.
+fn shared(
     config: &Config,
-    (listener, transport): (TcpListener, Transport),
-    workers: usize,
     health: &Health,
-    seats: Arc<WorkerSeats>,
-) -> Result<Server, RunError> {
-    let authenticator = Authenticator::from_config(&config.auth)
-        .map_err(|key| RunError::Settings(format!("{key} is missing")))?;
-    let public = web::Data::new(Public {
+    seats: &WorkerSeats,
+    authenticator: Arc<Authenticator>,
+) -> web::Data<Public> {
+    web::Data::new(Public {
         authenticator,
+        revocations: settings::revocations(&seats.broker),
+        asks: Asks::new(seats.broker.clone()),
         broker: seats.broker.clone(),
         health: health.clone(),
         limits: settings::public(config),
@@ -181,7 +213,18 @@ fn public_server(
         http: seats.metrics.http.clone(),
         connections: seats.metrics.connections.clone(),
         resets_told: seats.metrics.hub.resets_told.clone(),
-    });
+        gate: Gate::new(&settings::gate(config), seats.admission.clone()),
+        limit_metrics: seats.metrics.limits.clone(),
+    })
+}
+
+fn public_server(
+    config: &Config,
+    (listener, transport): (TcpListener, Transport),
+    workers: usize,
+    public: web::Data<Public>,
+    seats: Arc<WorkerSeats>,
+) -> Result<Server, RunError> {
     let cors = web::Data::new(Cors::new(&config.http.cors_origins, config.dev));
     let head = web::Data::new(head::HeadBytes(config.http.head_bytes.get()));
     let per_worker = settings::sockets_per_worker(seats.admission.limit(), workers);
@@ -208,6 +251,7 @@ fn public_server(
                 }
                 routes::add(app, dev);
             })
+            .wrap(from_fn(admission::layer))
             .wrap(from_fn(cors::layer))
             .wrap(from_fn(framing::layer))
             .wrap(from_fn(head::layer))
@@ -217,11 +261,17 @@ fn public_server(
 
 fn admin_server(
     listener: TcpListener,
-    health: &Health,
-    metrics: &Metrics,
+    probes: Probes,
+    commands: Admin,
+    public: web::Data<Public>,
 ) -> Result<Server, RunError> {
-    let probes = Probes::new(health.clone(), metrics.clone());
-    let server = HttpServer::new(move || App::new().configure(|app| probes.routes(app)));
+    let commands = web::Data::new(commands);
+    let server = HttpServer::new(move || {
+        App::new()
+            .app_data(public.clone())
+            .configure(|app| admin::routes(&commands, app))
+            .configure(|app| probes.routes(app))
+    });
     let server = server
         .workers(1)
         .disable_signals()
@@ -240,16 +290,23 @@ struct Node {
 }
 
 impl Node {
-    /// Tells health what the broker says about its connection, for as long as there is a broker.
-    async fn follow(&self, broker: &Broker) {
+    /// Tells health what the broker says about its connection, for as long as there is a broker. A node that takes
+    /// tokens has started once it knows which are revoked.
+    async fn follow(&self, broker: &Broker, takes_tokens: bool) {
         let mut connected = broker.connected();
+        let mut known = broker.revocations().known();
         loop {
-            if *connected.borrow_and_update() {
-                self.health.broker_connected();
-            } else {
-                self.health.broker_away();
+            let may_serve = *known.borrow_and_update() || !takes_tokens;
+            match *connected.borrow_and_update() {
+                true if may_serve => self.health.broker_connected(),
+                true => {}
+                false => self.health.broker_away(),
             }
-            if connected.changed().await.is_err() {
+            let changed = tokio::select! {
+                changed = connected.changed() => changed,
+                changed = known.changed() => changed,
+            };
+            if changed.is_err() {
                 return;
             }
         }

@@ -10,12 +10,20 @@ use rustls::pki_types::pem::PemObject as _;
 use sluice_wire::keys::Keys;
 use sluice_wire::publish::Defaults;
 
+use crate::auth::revoked::RevocationCheck;
 use crate::broker::embedded::EmbeddedSettings;
+use crate::broker::leases::LeaseSettings;
 use crate::broker::redis::{Certificates, RedisSettings, Topology};
 use crate::broker::reports::ReportSettings;
-use crate::broker::{BackendSettings, BrokerSettings};
-use crate::config::{BrokerMode, Config, Functions, RedisConfig};
+use crate::broker::{BackendSettings, Broker, BrokerSettings};
+use crate::config::{BrokerMode, Config, Functions, RedisConfig, SubjectPolicy};
 use crate::connection::StreamLimits;
+use crate::http::admin::access::Access;
+use crate::http::admin::connections::Roll;
+use crate::http::admin::{Admin, AdminLimits};
+use crate::http::admission::GateSettings;
+use crate::http::admission::rates::Pace;
+use crate::http::forwarded::Forwarding;
 use crate::http::page;
 use crate::http::params::SubscribeLimits;
 use crate::http::peer::SocketOptions;
@@ -36,6 +44,8 @@ const IDLE_SOCKETS: usize = 1_024;
 const SPARE_SOCKETS: usize = 64;
 /// Descriptors to count on where the system does not tell its limit.
 const USUAL_DESCRIPTORS: usize = 1_024;
+/// How far away the end of a token may be that is accepted.
+const TOKEN_LIFETIME: Duration = Duration::from_secs(24 * 3_600);
 /// Bytes that one pull of a stream gives at most.
 const CHUNK_BYTES: usize = 64 * 1_024;
 
@@ -118,6 +128,8 @@ pub(super) fn broker(config: &Config) -> Result<BrokerSettings, String> {
         worker_queue: limits.worker_queue,
         queue: limits.broker_queue,
         new_heads_per_second: limits.new_heads_per_second,
+        standing_orders: limits.standing_orders,
+        leases: leases(config),
         backend,
     })
 }
@@ -192,11 +204,14 @@ pub(super) fn streams(config: &Config) -> StreamLimits {
         ring_age: stream.slow_consumer_age * 2,
         heartbeat: stream.heartbeat,
         retry: stream.retry,
+        limit_retry: stream.overload_retry,
         max_age: stream.max_age,
         open_wait: stream.open_wait,
         slow_consumer_age: stream.slow_consumer_age,
         backfill_events: u32::try_from(limits.backfill_events).unwrap_or(u32::MAX),
         chunk_bytes: CHUNK_BYTES,
+        expiring_lead: stream.expiring_lead,
+        ended_streams: limits.ended_streams,
     }
 }
 
@@ -251,6 +266,37 @@ fn batch_wait(config: &Config) -> Duration {
     config.http.head_timeout.saturating_mul(bodies)
 }
 
+pub(super) fn gate(config: &Config) -> GateSettings {
+    let limits = &config.limits;
+    let pace = |per_second: u32, burst: u32| (per_second > 0).then_some(Pace { per_second, burst });
+    GateSettings {
+        forwarding: Forwarding::new(
+            config.http.trusted_proxies.clone(),
+            config.http.forwarded_header,
+        ),
+        connections_per_address: (limits.connections_per_ip > 0)
+            .then_some(limits.connections_per_ip),
+        attempts: pace(
+            limits.attempts_per_ip_per_second,
+            limits.attempts_per_ip_burst,
+        ),
+        publishes: pace(
+            limits.publishes_per_subject_per_second,
+            limits.publishes_per_subject_burst,
+        ),
+        entries: limits.ip_entries,
+    }
+}
+
+fn leases(config: &Config) -> Option<LeaseSettings> {
+    let limits = &config.limits;
+    (limits.connections_per_subject > 0).then_some(LeaseSettings {
+        most: limits.connections_per_subject,
+        evicts: limits.subject_policy == SubjectPolicy::EvictOldest,
+        lasting: limits.subject_lease,
+    })
+}
+
 /// How the public listener takes its connections.
 pub(super) fn transport(
     config: &Config,
@@ -273,6 +319,37 @@ pub(super) fn transport(
         tls,
         ended: metrics.transport.ended.clone(),
     }
+}
+
+/// The commands of the admin listener that is bound there.
+pub(super) fn admin(
+    config: &Config,
+    bound: SocketAddr,
+    broker: &Broker,
+    roll: Roll,
+    metrics: &Metrics,
+) -> Admin {
+    let access = Access::new(config.admin.token.as_ref(), bound);
+    if !access.is_open() {
+        tracing::info!(%bound, "admin commands are off: `admin.token` is not set, and this address can be reached from elsewhere");
+    }
+    let leeway = config.auth.jwt.leeway;
+    Admin {
+        access,
+        broker: broker.clone(),
+        roll,
+        limits: AdminLimits {
+            token_lifetime: TOKEN_LIFETIME + leeway,
+            leeway,
+            body_wait: config.http.head_timeout,
+        },
+        metrics: metrics.control.clone(),
+    }
+}
+
+/// What verified callers are asked for last.
+pub(super) fn revocations(broker: &Broker) -> RevocationCheck {
+    RevocationCheck::new(broker.revocations().clone(), broker.clock().clone())
 }
 
 pub(super) fn drain(config: &Config) -> Drain {

@@ -9,7 +9,8 @@ use sluice_wire::position::Position;
 
 use super::eventsource::{Block, Places, name_hash, places};
 use super::message::Message;
-use super::past::{Loss, Past, Record, Time};
+use super::past::{Past, Record, Time};
+use super::right::check_right;
 use crate::hub::frame::Format;
 
 /// What a client asked for.
@@ -21,6 +22,8 @@ pub struct Asked {
     pub cursor: Option<String>,
     /// Names the thread that serves it: node, life of the node, worker.
     pub server: (usize, u32, usize),
+    /// When the right to read ends.
+    pub expires_at: Option<Time>,
 }
 
 /// What happened to a client.
@@ -28,6 +31,8 @@ pub struct Asked {
 pub enum Seen {
     Connected(Asked),
     Block(Block),
+    /// The open stream was given a new token, which ends then.
+    Renewed(Time),
     Gone,
 }
 
@@ -47,6 +52,8 @@ pub struct Reader {
     last_event_id: Option<String>,
     seats: BTreeMap<usize, Seat>,
     stage: Stage,
+    /// Told that its token is about to expire.
+    warned: bool,
     /// The bare place sent with several channels, and how to judge it.
     bare: Option<Position>,
     heard: HashSet<(Bytes, (usize, u32, usize))>,
@@ -90,6 +97,7 @@ impl Reader {
             last_event_id: None,
             seats: BTreeMap::new(),
             stage: Stage::Offline,
+            warned: false,
             bare: None,
             heard: HashSet::new(),
             counts: Counts::default(),
@@ -106,6 +114,12 @@ impl Reader {
         match seen {
             Seen::Connected(asked) => self.connected(asked, pasts, now),
             Seen::Block(block) => self.block(block, pasts, now),
+            Seen::Renewed(expires_at) => {
+                self.warned = false;
+                let asked = self.asked.as_mut().ok_or("a new token for nothing")?;
+                asked.expires_at = Some(*expires_at);
+                Ok(())
+            }
             Seen::Gone => {
                 self.stage = Stage::Offline;
                 Ok(())
@@ -121,6 +135,7 @@ impl Reader {
         }
         self.last_event_id.clone_from(&asked.cursor);
         self.stage = Stage::Greeting;
+        self.warned = false;
         self.bare = None;
         let old = std::mem::take(&mut self.seats);
         let sent = asked.cursor.as_deref().map(places);
@@ -173,7 +188,13 @@ impl Reader {
         {
             return Err(format!("a block before sluice.open: {block:?}"));
         }
+        check_right(block, &asked, now)?;
         match block.event_type.as_str() {
+            "sluice.expiring" if self.warned => return Err("warned twice".to_owned()),
+            "sluice.expiring" => {
+                self.warned = true;
+                self.adopt(block, pasts, now)?;
+            }
             "sluice.open" => {
                 self.stage = Stage::Open;
                 self.open(block, &asked, pasts, now)?;
@@ -294,7 +315,7 @@ impl Reader {
                 let most = past.records.iter().map(|record| record.depth).max();
                 most.unwrap_or(0) > self.bounds.backfill && from != Some(to)
             }
-            _ => lost(past, from, reason, now),
+            _ => past.lost(from, reason, now),
         };
         if !allowed {
             return Err(format!("a false reset: {block:?}"));
@@ -408,24 +429,5 @@ impl Reader {
         }
         self.counts.ephemerals += 1;
         Ok(())
-    }
-}
-
-/// Whether `from` can have become unprovable by now, and for this reason.
-fn lost(past: &Past, from: Option<Position>, reason: &str, now: Time) -> bool {
-    let record = from.and_then(|from| past.find(from));
-    let Some(record) = record else {
-        // A place of another channel: nothing can prove it.
-        return true;
-    };
-    if record.unprovable.is_none_or(|at| at > now) {
-        return false;
-    }
-    let lost = |loss| past.has_lost(loss, now);
-    match reason {
-        "trimmed" => lost(Loss::Trim) || lost(Loss::Stream),
-        "rollback" => lost(Loss::Rollback) || lost(Loss::Head),
-        "state_lost" => lost(Loss::Head) || lost(Loss::Rollback),
-        _ => false,
     }
 }

@@ -48,7 +48,7 @@ fn judge(simulation: &Simulation, log: &[(Time, Seen)]) -> Result<(), String> {
 fn block(seen: &Seen) -> Option<&Block> {
     match seen {
         Seen::Block(block) => Some(block),
-        Seen::Connected(_) | Seen::Gone => None,
+        Seen::Connected(_) | Seen::Renewed(_) | Seen::Gone => None,
     }
 }
 
@@ -62,7 +62,7 @@ fn three_events(logs: &[Log]) -> (usize, usize) {
     let single = |log: &Log, at: usize| {
         let asked = log[..at].iter().rev().find_map(|(_, seen)| match seen {
             Seen::Connected(asked) => Some(asked.channels.len()),
-            Seen::Block(_) | Seen::Gone => None,
+            Seen::Block(_) | Seen::Renewed(_) | Seen::Gone => None,
         });
         asked == Some(1)
     };
@@ -79,7 +79,7 @@ fn three_events(logs: &[Log]) -> (usize, usize) {
 fn edit(log: &mut Log, at: usize, edit: impl FnOnce(&mut Block)) {
     match &mut log[at].1 {
         Seen::Block(block) => edit(block),
-        Seen::Connected(_) | Seen::Gone => panic!("not a block"),
+        Seen::Connected(_) | Seen::Renewed(_) | Seen::Gone => panic!("not a block"),
     }
 }
 
@@ -208,7 +208,7 @@ fn an_unreported_reset_is_noticed() {
 fn channel_at(log: &Log, at: usize) -> usize {
     let asked = log[..at].iter().rev().find_map(|(_, seen)| match seen {
         Seen::Connected(asked) => asked.channels.first().copied(),
-        Seen::Block(_) | Seen::Gone => None,
+        Seen::Block(_) | Seen::Renewed(_) | Seen::Gone => None,
     });
     asked.expect("connected")
 }

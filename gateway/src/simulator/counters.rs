@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use crate::hub::exchange::Note;
 
 /// What must have happened in a run of many seeds, or it has not tested what it claims to.
-pub const EXPECTED: [&str; 84] = [
+pub const EXPECTED: [&str; 87] = [
     "asks overflow",
     "attach",
     "attach from node",
@@ -57,6 +57,7 @@ pub const EXPECTED: [&str; 84] = [
     "move publish",
     "move rechannel",
     "move reload",
+    "move renew",
     "move retry",
     "move rollback",
     "move shout",
@@ -83,10 +84,12 @@ pub const EXPECTED: [&str; 84] = [
     "rollback",
     "state_lost",
     "stream aborted",
+    "stream renewed",
     "subscribe",
     "suspect",
     "told backfill_limit",
     "told bad_cursor",
+    "told expiring",
     "told rollback",
     "told state_lost",
     "told trimmed",

@@ -31,6 +31,7 @@ mod node;
 mod past;
 mod plan;
 mod redis;
+mod right;
 mod run;
 mod seats;
 mod threads;

@@ -125,6 +125,10 @@ impl Simulation {
                 self.clients[number].stalled_until = until;
                 return;
             }
+            Move::Renew => {
+                self.renew(number);
+                return;
+            }
             Move::Reload => {
                 let fresh = self.some_start();
                 let client = &mut self.clients[number];
@@ -289,6 +293,7 @@ fn name(kind: Move) -> &'static str {
         Move::Hop => "move hop",
         Move::Cut => "move cut",
         Move::Stall => "move stall",
+        Move::Renew => "move renew",
         Move::Reload => "move reload",
         Move::Rechannel => "move rechannel",
         Move::Garble => "move garble",

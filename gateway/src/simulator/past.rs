@@ -118,6 +118,25 @@ impl Past {
             .any(|(kind, at)| *kind == loss && *at <= now)
     }
 
+    /// Whether `from` can have become unprovable by now, and for this reason.
+    pub fn lost(&self, from: Option<Position>, reason: &str, now: Time) -> bool {
+        let record = from.and_then(|from| self.find(from));
+        let Some(record) = record else {
+            // A place of another channel: nothing can prove it.
+            return true;
+        };
+        if record.unprovable.is_none_or(|at| at > now) {
+            return false;
+        }
+        let lost = |loss| self.has_lost(loss, now);
+        match reason {
+            "trimmed" => lost(Loss::Trim) || lost(Loss::Stream),
+            "rollback" => lost(Loss::Rollback) || lost(Loss::Head),
+            "state_lost" => lost(Loss::Head) || lost(Loss::Rollback),
+            _ => false,
+        }
+    }
+
     pub fn lose(&mut self, loss: Loss, now: Time) {
         if !self.losses.iter().any(|(kind, _)| *kind == loss) {
             self.losses.push((loss, now));

@@ -44,6 +44,7 @@ pub enum Move {
     Hop,
     Cut,
     Stall,
+    Renew,
     Reload,
     Rechannel,
     Garble,
@@ -79,7 +80,7 @@ pub enum Move {
 }
 
 /// Each move with its weight, and whether it loses history.
-const MOVES: [(Move, f64, bool); 34] = [
+const MOVES: [(Move, f64, bool); 35] = [
     (Move::Publish, 60.0, false),
     (Move::Burst, 8.0, false),
     (Move::Shout, 6.0, false),
@@ -87,6 +88,7 @@ const MOVES: [(Move, f64, bool); 34] = [
     (Move::Hop, 8.0, false),
     (Move::Cut, 3.0, false),
     (Move::Stall, 3.0, false),
+    (Move::Renew, 4.0, false),
     (Move::Reload, 1.5, false),
     (Move::Rechannel, 4.0, false),
     (Move::Garble, 0.5, false),
@@ -150,6 +152,7 @@ impl Settings {
             ring_age: ms(rng.random_range(500..=10_000)),
             heartbeat: ms(rng.random_range(1_000..=5_000)),
             retry: ms(rng.random_range(50..=1_000)),
+            limit_retry: ms(1_000),
             max_age: ms(rng.random_range(8_000..=60_000)),
             open_wait: ms(1_000),
             slow_consumer_age: ms(rng.random_range(1_500..=4_000)),
@@ -159,6 +162,8 @@ impl Settings {
                 5_000
             },
             chunk_bytes: rng.random_range(64..=2_048),
+            expiring_lead: ms(rng.random_range(0..=4_000)),
+            ended_streams: 4,
         };
         Settings {
             gateways: rng.random_range(2..=3),

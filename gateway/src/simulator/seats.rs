@@ -10,15 +10,20 @@ use sluice_wire::channel::Channel;
 use sluice_wire::cursor::Cursor;
 
 use super::checker::{Asked, Seen};
-use super::client::{Fresh, Session};
+use super::client::{Fresh as Start, Session};
 use super::eventsource::Block;
 use super::lines::Body;
 use super::node::{Socket, clock};
+use super::past::Time;
 use super::world::{Due, MS, Simulation};
+use crate::auth::patterns::Patterns;
 use crate::connection::shapes::Shape;
 use crate::connection::stream::Pull;
-use crate::connection::{ConnectionId, Opening, StartAt};
+use crate::connection::{ConnectionId, Expiry, Opening, StartAt};
+use crate::holder::Holder;
 use crate::hub::frame::Format;
+use crate::orders::asking::Finding;
+use crate::orders::renewal::Fresh;
 
 impl Simulation {
     pub fn session(&mut self, client: usize, dials: u32) -> Option<&mut Session> {
@@ -34,15 +39,15 @@ impl Simulation {
         let wall = self.redis.wall(self.now);
         let expires_at = self
             .chance(self.settings.expiring)
-            .then(|| clock(self.now + self.between(500, 10_000) * MS));
+            .then(|| self.now + self.between(500, 10_000) * MS);
         let client = &mut self.clients[number];
         client.dials += 1;
         let cursor = Some(client.last_event_id.clone()).filter(|id| !id.is_empty());
         let start = match (&cursor, client.fresh) {
             (Some(text), _) => Cursor::parse(text).map_or(StartAt::Unreadable, StartAt::Cursor),
-            (None, Fresh::Live) => StartAt::Live,
-            (None, Fresh::Since(ms)) => StartAt::Since(wall.saturating_sub(ms)),
-            (None, Fresh::Last(count)) => StartAt::Last(count),
+            (None, Start::Live) => StartAt::Live,
+            (None, Start::Since(ms)) => StartAt::Since(wall.saturating_sub(ms)),
+            (None, Start::Last(count)) => StartAt::Last(count),
         };
         let name = |c: &usize| self.redis.channels[*c].name.clone();
         let channels: Vec<Channel> = client.channels.iter().map(name).collect();
@@ -51,6 +56,7 @@ impl Simulation {
             format: client.format,
             cursor: cursor.clone(),
             server: (n, life, w),
+            expires_at,
         };
         let aborted: Rc<Cell<bool>> = Rc::default();
         let thread = &mut self.gateways[n].threads[w];
@@ -60,8 +66,8 @@ impl Simulation {
             ready: thread.ready.clone(),
         };
         let opening = Opening {
-            id: ConnectionId::default(),
-            holder: Arc::default(),
+            id: name_of(number, client.dials),
+            holder: Arc::new(holder()),
             channels,
             start,
             incoming: cursor,
@@ -70,7 +76,7 @@ impl Simulation {
                 Format::Envelope => Shape::EventStream { envelope: true },
                 Format::Ndjson => Shape::Ndjson,
             },
-            expires_at,
+            expires_at: expires_at.map(expiry),
         };
         let before = thread.worker.outbox().len();
         let key = thread.worker.open(&opening, socket, clock(self.now));
@@ -93,6 +99,28 @@ impl Simulation {
         self.see(number, Seen::Connected(asked));
         self.after(0, Due::Pull(number, dials));
         self.after_worker(n, w);
+    }
+
+    /// A client hands in a new token for its open stream.
+    pub fn renew(&mut self, number: usize) {
+        let client = &self.clients[number];
+        let id = name_of(number, client.dials);
+        let Some(session) = client.session.clone() else {
+            return;
+        };
+        let expires_at = self.now + self.between(500, 10_000) * MS;
+        let fresh = Fresh {
+            holder: holder(),
+            expires_at: 0,
+            subscribe: Patterns::all(),
+        };
+        let thread = &mut self.gateways[session.gateway].threads[session.worker];
+        let now = clock(self.now);
+        let found = thread.worker.renew(id, &fresh, expiry(expires_at), now);
+        if found == Some(Finding::Renewed) {
+            self.counters.count("stream renewed");
+            self.see(number, Seen::Renewed(expires_at));
+        }
     }
 
     /// A client reads one piece of its stream.
@@ -158,6 +186,7 @@ impl Simulation {
     /// Counts a block by the reason it gives.
     fn count_told(&mut self, block: &Block) {
         let names: &[(&str, &'static str)] = match block.event_type.as_str() {
+            "sluice.expiring" => &[("seconds", "told expiring")],
             "sluice.close" => &[
                 ("slow_consumer", "close slow_consumer"),
                 ("drain", "close drain"),
@@ -225,5 +254,28 @@ impl Simulation {
         let delay = self.between(0, 600 * MS);
         let dials = self.clients[number].dials;
         self.after(delay, Due::Dial(number, dials));
+    }
+}
+
+/// The name of a client's stream.
+fn name_of(client: usize, dials: u32) -> ConnectionId {
+    let mut bytes = [0; 16];
+    bytes[..4].copy_from_slice(&u32::try_from(client).unwrap_or(u32::MAX).to_be_bytes());
+    bytes[4..8].copy_from_slice(&dials.to_be_bytes());
+    ConnectionId::from_bytes(bytes)
+}
+
+/// Everybody is the same subject.
+fn holder() -> Holder {
+    Holder {
+        subject: Some("reader".to_owned()),
+        ..Holder::default()
+    }
+}
+
+fn expiry(at: Time) -> Expiry {
+    Expiry {
+        at: clock(at),
+        unix_ms: at / MS,
     }
 }

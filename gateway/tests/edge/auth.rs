@@ -152,6 +152,7 @@ fn a_stream_ends_with_its_token_and_keeps_its_place() {
     let headers = [("Authorization", token.as_str())];
     let mut stream = Events::open(node.public, "/v1/events?channel=inbox", &headers);
     assert_eq!(stream.next().event, "sluice.open");
+    assert_eq!(stream.next().event, "sluice.expiring");
     let position = crate::harness::node::id(&node.post("inbox", &headers, b"one"));
     assert_eq!(stream.next().id(), position);
     let close = stream.next();

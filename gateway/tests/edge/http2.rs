@@ -133,6 +133,8 @@ fn waiting_polls_count_as_streams_and_go_with_their_connection() {
         gauge(&node, "both are gone", 0.0, SOON).await;
         drop((first, second));
     });
+    let hits = "sluice_limit_hits_total{limit=\"streams_per_connection\"}";
+    assert_eq!(node.metric(hits), 1.0);
 }
 
 /// Requests turned away for another reason do not use up the connection's streams.

@@ -1,7 +1,6 @@
 //! What a hostile HTTP/2 client may do on one connection, frame by frame (RFC 9113, section 10.5).
 
 use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use rstest::rstest;
@@ -11,152 +10,16 @@ use crate::harness::http::{Events, connect};
 use crate::harness::node::Node;
 use crate::harness::process::Process;
 use crate::harness::{PATIENCE, find, wait};
-
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const RST_STREAM: u8 = 3;
-const SETTINGS: u8 = 4;
-const PING: u8 = 6;
-const GOAWAY: u8 = 7;
-const CONTINUATION: u8 = 9;
-const ACK: u8 = 1;
-const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
-const ENHANCE_YOUR_CALM: u32 = 0xb;
+use crate::raw_http2::{
+    CONTINUATION, DATA, END_HEADERS, END_STREAM, ENHANCE_YOUR_CALM, GOAWAY, HEADERS, PING,
+    RST_STREAM, Raw, SETTINGS, ask, block, frame, pong, reset,
+};
 
 const MEMORY: &str = "process_resident_memory_bytes";
 const MIB: f64 = 1_048_576.0;
 
 fn ended(cause: &str) -> String {
     format!("sluice_transport_ended_total{{cause=\"{cause}\"}}")
-}
-
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(payload.len()).expect("small").to_be_bytes();
-    let mut bytes = vec![length[1], length[2], length[3], kind, flags];
-    bytes.extend_from_slice(&stream.to_be_bytes());
-    bytes.extend_from_slice(payload);
-    bytes
-}
-
-/// A GET's header block, without Huffman and without entries for the table (RFC 7541, 6.2.2).
-fn block(path: &str) -> Vec<u8> {
-    let mut block = vec![0x82, 0x86, 0x04, u8::try_from(path.len()).expect("short")];
-    block.extend_from_slice(path.as_bytes());
-    block.extend_from_slice(b"\x01\x0bsluice.test");
-    block
-}
-
-fn ask(stream: u32) -> Vec<u8> {
-    frame(
-        HEADERS,
-        END_HEADERS | END_STREAM,
-        stream,
-        &block("/v1/events?channel=a"),
-    )
-}
-
-fn reset(stream: u32) -> Vec<u8> {
-    frame(RST_STREAM, 0, stream, &8_u32.to_be_bytes())
-}
-
-#[derive(Debug)]
-struct Frame {
-    kind: u8,
-    flags: u8,
-    stream: u32,
-    payload: Vec<u8>,
-}
-
-/// A client that sends what it likes.
-struct Raw {
-    socket: TcpStream,
-    /// Setting and value, as the gateway has told them.
-    settings: Vec<(u16, u32)>,
-}
-
-impl Raw {
-    /// A connection whose settings are known on both sides.
-    fn open(address: SocketAddr) -> Raw {
-        let mut socket = connect(address).expect("connected");
-        socket
-            .write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
-            .expect("sent");
-        socket.write_all(&frame(SETTINGS, 0, 0, &[])).expect("sent");
-        let mut raw = Raw {
-            socket,
-            settings: Vec::new(),
-        };
-        let first = raw.next().expect("settings");
-        assert_eq!((first.kind, first.flags), (SETTINGS, 0));
-        raw.settings = first
-            .payload
-            .chunks(6)
-            .map(|six| {
-                let value = u32::from_be_bytes([six[2], six[3], six[4], six[5]]);
-                (u16::from_be_bytes([six[0], six[1]]), value)
-            })
-            .collect();
-        raw.send(&frame(SETTINGS, ACK, 0, &[]));
-        assert!(raw.answers(), "a PING is answered");
-        raw
-    }
-
-    fn send(&mut self, bytes: &[u8]) {
-        self.socket.write_all(bytes).expect("sent");
-    }
-
-    /// The next frame; nothing at the end of the connection.
-    fn next(&mut self) -> Option<Frame> {
-        let mut head = [0; 9];
-        self.socket.read_exact(&mut head).map_err(is_end).ok()?;
-        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
-        let mut payload = vec![0; length as usize];
-        self.socket.read_exact(&mut payload).map_err(is_end).ok()?;
-        Some(Frame {
-            kind: head[3],
-            flags: head[4],
-            stream: u32::from_be_bytes([head[5], head[6], head[7], head[8]]),
-            payload,
-        })
-    }
-
-    /// Whether the connection is alive: all that was sent before is taken, and a PING answered.
-    fn answers(&mut self) -> bool {
-        if self
-            .socket
-            .write_all(&frame(PING, 0, 0, b"are you?"))
-            .is_err()
-        {
-            return false;
-        }
-        std::iter::from_fn(|| self.next()).any(|frame| frame.kind == PING && frame.flags == ACK)
-    }
-
-    /// Waits for the status of a stream's answer to come.
-    fn answered(&mut self, stream: u32) {
-        let head = std::iter::from_fn(|| self.next())
-            .find(|frame| frame.kind == HEADERS && frame.stream == stream);
-        assert!(head.is_some(), "an answer on {stream}");
-    }
-
-    /// Waits for the end of the connection; the code of its GOAWAY where one comes before.
-    fn end(&mut self) -> Option<u32> {
-        let mut code = None;
-        while let Some(frame) = self.next() {
-            if frame.kind == GOAWAY {
-                let four = frame.payload[4..8].try_into().expect("a code");
-                code = Some(u32::from_be_bytes(four));
-            }
-        }
-        code
-    }
-}
-
-/// A wait that is over is no end.
-fn is_end(error: std::io::Error) {
-    let late = [std::io::ErrorKind::WouldBlock, std::io::ErrorKind::TimedOut];
-    assert!(!late.contains(&error.kind()), "nothing came in time");
 }
 
 /// The limits are told (RFC 9113, 6.5.2): streams at once, and the size of a head.
@@ -386,7 +249,7 @@ fn a_header_bomb_is_answered_with_431_and_costs_little() {
     assert!(grown < 32.0 * MIB, "{} MiB more", grown / MIB);
 }
 
-/// More header names than a map of them can hold, which would panic in it.
+/// More header names than a map of them can hold: without the limit of a block the library's map panics.
 #[test]
 fn more_names_than_a_map_can_hold_do_not_panic() {
     let node = Process::start(&[]);
@@ -459,7 +322,7 @@ fn an_idle_connection_is_closed_and_a_quiet_stream_is_not() {
             while since.elapsed() < Duration::from_secs(4) {
                 let frame = raw.next().expect("it stays open");
                 if frame.kind == PING && frame.flags == 0 {
-                    raw.send(&frame_ack(&frame));
+                    raw.send(&pong(&frame));
                 }
             }
             assert!(raw.answers());
@@ -469,22 +332,16 @@ fn an_idle_connection_is_closed_and_a_quiet_stream_is_not() {
     let since = Instant::now();
     let mut code = None;
     while let Some(frame) = idle.next() {
+        assert!(since.elapsed() < Duration::from_secs(8), "it is still open");
         if frame.kind == PING {
-            idle.socket
-                .write_all(&frame_ack(&frame))
-                .unwrap_or_default();
+            idle.socket.write_all(&pong(&frame)).unwrap_or_default();
         } else if frame.kind == GOAWAY {
             code = Some(frame.payload[4..8].to_vec());
         }
     }
-    assert!(since.elapsed() < Duration::from_secs(8));
     assert_eq!(code, Some(vec![0; 4]), "NO_ERROR");
     assert_eq!(node.metric(&ended("idle")), 1.0);
     streaming.join().expect("the stream stayed");
-}
-
-fn frame_ack(ping: &Frame) -> Vec<u8> {
-    frame(PING, ACK, 0, &ping.payload)
 }
 
 /// A peer that no longer answers a PING is let go, streams and all.

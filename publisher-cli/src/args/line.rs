@@ -17,7 +17,7 @@ use super::doctor::DoctorLine;
 pub use channels::ChannelsLine;
 pub use history::HistoryLine;
 pub use install_function::{InstallFunctionLine, SettingsLine};
-pub use link::{LinkLine, RedisLine, timeout};
+pub use link::{AdminLine, LinkLine, RedisLine, timeout};
 pub use publish::PublishLine;
 pub use start::StartLine;
 pub use tail::TailLine;

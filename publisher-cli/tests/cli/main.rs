@@ -4,6 +4,7 @@
 
 mod channels;
 mod doctor;
+mod explain;
 mod gateway;
 mod gateway_history;
 mod history;

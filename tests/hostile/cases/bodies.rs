@@ -194,7 +194,6 @@ fn batches() -> Vec<Case> {
         sized(line, &[ndjson], deep.as_bytes()),
         Expect::EveryLine,
     ));
-    let event = format!("{{\"channel\":\"{REFUSED}\",\"data\":\"x\"}}\n");
     let wide = format!(
         "{{\"channel\":\"{REFUSED}\",\"data\":\"{}\"}}",
         "x".repeat(65_537)
@@ -204,6 +203,16 @@ fn batches() -> Vec<Case> {
         sized(line, &[ndjson], wide.as_bytes()),
         Expect::EveryLine,
     ));
+    cases.extend(whole_batches());
+    cases
+}
+
+/// Batches that are refused as a whole.
+fn whole_batches() -> Vec<Case> {
+    let line = "POST /v1/publish HTTP/1.1";
+    let ndjson = &b"Content-Type: application/x-ndjson"[..];
+    let event = format!("{{\"channel\":\"{REFUSED}\",\"data\":\"x\"}}\n");
+    let mut cases = Vec::new();
     let whole = [
         (
             "1,001 events",
@@ -239,11 +248,66 @@ fn batches() -> Vec<Case> {
     cases
 }
 
-fn events() -> Vec<Case> {
+/// An event for the channel that nothing wrong may be published to.
+fn event(name: String, fields: &[&[u8]], body: &[u8], expect: Expect) -> Case {
     let line = format!("POST /v1/channels/{REFUSED}/events HTTP/1.1");
+    Case::new(name, sized(&line, fields, body), expect)
+}
+
+fn events() -> Vec<Case> {
+    let mut cases = names();
+    let mut add = |name: String, fields: &[&[u8]], body: &[u8], expect: Expect| {
+        cases.push(event(name, fields, body, expect));
+    };
+    for body in [
+        &b"\xff"[..],
+        b"\xc3(",
+        b"a\xed\xa0\x80",
+        b"\xf5\x80\x80\x80",
+        b"ok\xc3",
+        b"\xc0\x80",
+    ] {
+        add(
+            format!("data {}", shown(body)),
+            &[],
+            body,
+            Expect::Code("data_not_utf8"),
+        );
+    }
+    for bytes in [65_537, 1_100_000, 6_000_000] {
+        add(
+            format!("{bytes} bytes of data"),
+            &[],
+            &b"x".repeat(bytes),
+            Expect::Code("body_too_large"),
+        );
+    }
+    for coding in [
+        "gzip",
+        "deflate",
+        "br",
+        "zstd",
+        "x",
+        "gzip, identity",
+        "\u{fc}",
+    ] {
+        let field = format!("Content-Encoding: {coding}");
+        add(
+            format!("coding {coding}"),
+            &[field.as_bytes()],
+            b"x",
+            Expect::Code("unsupported_media_type"),
+        );
+    }
+    cases.extend(sound());
+    cases
+}
+
+/// Events whose type or id is none.
+fn names() -> Vec<Case> {
     let mut cases = Vec::new();
     let mut add = |name: String, fields: &[&[u8]], body: &[u8], expect: Expect| {
-        cases.push(Case::new(name, sized(&line, fields, body), expect));
+        cases.push(event(name, fields, body, expect));
     };
     let long = "t".repeat(129);
     for value in TYPES.into_iter().chain([long.as_bytes()]) {
@@ -289,47 +353,6 @@ fn events() -> Vec<Case> {
             );
         }
     }
-    for body in [
-        &b"\xff"[..],
-        b"\xc3(",
-        b"a\xed\xa0\x80",
-        b"\xf5\x80\x80\x80",
-        b"ok\xc3",
-        b"\xc0\x80",
-    ] {
-        add(
-            format!("data {}", shown(body)),
-            &[],
-            body,
-            Expect::Code("data_not_utf8"),
-        );
-    }
-    for bytes in [65_537, 1_100_000, 6_000_000] {
-        add(
-            format!("{bytes} bytes of data"),
-            &[],
-            &b"x".repeat(bytes),
-            Expect::Code("body_too_large"),
-        );
-    }
-    for coding in [
-        "gzip",
-        "deflate",
-        "br",
-        "zstd",
-        "x",
-        "gzip, identity",
-        "\u{fc}",
-    ] {
-        let field = format!("Content-Encoding: {coding}");
-        add(
-            format!("coding {coding}"),
-            &[field.as_bytes()],
-            b"x",
-            Expect::Code("unsupported_media_type"),
-        );
-    }
-    cases.extend(sound());
     cases
 }
 

@@ -1,17 +1,17 @@
 //! HTTP/2 frames that are wrong (RFC 9113, RFC 7541), behind a preface that is right, and wrong prefaces.
 
-use super::{Case, Expect, REFUSED, TAKEN};
+use super::{Case, Expect, http2_requests};
 use crate::frames::{
     CONTINUATION, DATA, GOAWAY, HEADERS, PING, PREFACE, PRIORITY, PUSH_PROMISE, RST_STREAM,
     SETTINGS, WINDOW_UPDATE, frame,
 };
 
-const END_STREAM: u8 = 0x1;
-const END_HEADERS: u8 = 0x4;
+pub(super) const END_STREAM: u8 = 0x1;
+pub(super) const END_HEADERS: u8 = 0x4;
 const ACK: u8 = 0x1;
 const PADDED: u8 = 0x8;
 /// A head that is whole and has no body.
-const WHOLE: u8 = END_HEADERS | END_STREAM;
+pub(super) const WHOLE: u8 = END_HEADERS | END_STREAM;
 /// One frame's payload, as both sides begin (RFC 9113, 6.5.2).
 const FRAME_BYTES: usize = 16_384;
 
@@ -19,18 +19,21 @@ pub fn cases() -> Vec<Case> {
     let mut cases = prefaces();
     cases.extend(connection_errors());
     cases.extend(header_blocks());
-    cases.extend(requests());
+    cases.extend(http2_requests::cases());
     cases.extend(floods());
     cases
 }
 
+/// A frame, or several, by what is wrong with it.
+type Named = (&'static str, Vec<u8>);
+
 /// A connection that begins in order.
-fn opened(frames: &[Vec<u8>]) -> Vec<u8> {
+pub(super) fn opened(frames: &[Vec<u8>]) -> Vec<u8> {
     [PREFACE, &frame(SETTINGS, 0, 0, b""), &frames.concat()].concat()
 }
 
 /// The same, with a PING behind.
-fn pinged(frames: &[Vec<u8>]) -> Vec<u8> {
+pub(super) fn pinged(frames: &[Vec<u8>]) -> Vec<u8> {
     [opened(frames), frame(PING, 0, 0, b"sluice!!")].concat()
 }
 
@@ -95,10 +98,26 @@ fn prefaces() -> Vec<Case> {
 
 /// Frames that are an error of the connection, each behind a sound beginning.
 fn connection_errors() -> Vec<Case> {
-    let setting = |id: u16, value: u32| [&id.to_be_bytes()[..], &value.to_be_bytes()].concat();
-    let good = head("GET", "/v1/events?channel=a%20b", &[]);
-    let padded = [&[255_u8][..], &good].concat();
-    let ended: [(&str, Vec<u8>); 33] = [
+    let ended = [settings(), controls(), streams()].concat().into_iter();
+    let ended = ended.map(|(name, frame)| Case::new(name, opened(&[frame]), Expect::Ended));
+    let survived = survived().into_iter();
+    let survived =
+        survived.map(|(name, frame)| Case::new(name, pinged(&[frame]), Expect::Survived));
+    ended.chain(survived).collect()
+}
+
+fn setting(id: u16, value: u32) -> Vec<u8> {
+    [&id.to_be_bytes()[..], &value.to_be_bytes()].concat()
+}
+
+/// A request that a sound connection answers with 400.
+fn good() -> Vec<u8> {
+    head("GET", "/v1/events?channel=a%20b", &[])
+}
+
+/// Wrong settings, and frames over the size that both sides begin with.
+fn settings() -> Vec<Named> {
+    vec![
         ("SETTINGS of a stream", frame(SETTINGS, 0, 1, b"")),
         (
             "SETTINGS of five bytes",
@@ -136,6 +155,12 @@ fn connection_errors() -> Vec<Case> {
             "oversize of an unknown type",
             frame(0xee, 0, 0, &[0; FRAME_BYTES + 1]),
         ),
+    ]
+}
+
+/// Wrong frames about the connection, and of the wrong length.
+fn controls() -> Vec<Named> {
+    vec![
         ("PING of seven bytes", frame(PING, 0, 0, b"1234567")),
         ("PING of nine bytes", frame(PING, 0, 0, b"123456789")),
         ("PING of a stream", frame(PING, 0, 1, b"12345678")),
@@ -173,6 +198,14 @@ fn connection_errors() -> Vec<Case> {
             "WINDOW_UPDATE past 2^31",
             frame(WINDOW_UPDATE, 0, 0, b"\x7f\xff\xff\xff"),
         ),
+    ]
+}
+
+/// Frames of streams that cannot be theirs.
+fn streams() -> Vec<Named> {
+    let good = good();
+    let padded = [&[255_u8][..], &good].concat();
+    vec![
         ("DATA of no stream", frame(DATA, 0, 0, b"x")),
         ("DATA of an idle stream", frame(DATA, 0, 1, b"x")),
         ("HEADERS of no stream", frame(HEADERS, WHOLE, 0, &good)),
@@ -204,8 +237,12 @@ fn connection_errors() -> Vec<Case> {
             "PUSH_PROMISE of a client",
             frame(PUSH_PROMISE, END_HEADERS, 1, b"\0\0\0\x02"),
         ),
-    ];
-    let survived: [(&str, Vec<u8>); 6] = [
+    ]
+}
+
+/// What is strange and allowed.
+fn survived() -> Vec<Named> {
+    vec![
         ("an unknown type", frame(0xee, 0xff, 7, b"anything")),
         (
             "unknown settings",
@@ -224,11 +261,7 @@ fn connection_errors() -> Vec<Case> {
             "WINDOW_UPDATE of the connection",
             frame(WINDOW_UPDATE, 0, 0, b"\0\x01\0\0"),
         ),
-    ];
-    let ended = ended.map(|(name, frame)| Case::new(name, opened(&[frame]), Expect::Ended));
-    let survived =
-        survived.map(|(name, frame)| Case::new(name, pinged(&[frame]), Expect::Survived));
-    ended.into_iter().chain(survived).collect()
+    ]
 }
 
 /// Header blocks that no decoder may take (RFC 7541).
@@ -267,116 +300,9 @@ fn header_blocks() -> Vec<Case> {
         .to_vec()
 }
 
-/// Requests that are malformed (RFC 9113, 8.1.1 and 8.3), and those that are only wrong.
-fn requests() -> Vec<Case> {
-    let target = "/v1/events?channel=room.0";
-    let fields: [(&str, &[(&[u8], &[u8])]); 13] = [
-        ("a capital in a name", &[(b"Accept", b"*/*")]),
-        ("Connection", &[(b"connection", b"close")]),
-        ("Transfer-Encoding", &[(b"transfer-encoding", b"chunked")]),
-        ("Upgrade", &[(b"upgrade", b"websocket")]),
-        ("TE", &[(b"te", b"gzip")]),
-        (
-            "a pseudo-field behind",
-            &[(b"accept", b"*/*"), (b":path", b"/")],
-        ),
-        ("an unknown pseudo-field", &[(b":sluice", b"x")]),
-        (":status", &[(b":status", b"200")]),
-        ("a blank in a name", &[(b"a b", b"x")]),
-        ("a line end in a name", &[(b"a\r\nb", b"x")]),
-        ("NUL in a value", &[(b"last-event-id", b"a\0b")]),
-        ("a line end in a value", &[(b"last-event-id", b"a\r\nx: y")]),
-        ("LF in a value", &[(b"sluice-event", b"a\nb")]),
-    ];
-    let mut cases: Vec<Case> = fields
-        .iter()
-        .map(|(name, fields)| (*name, head("GET", target, fields)))
-        .chain(heads())
-        .map(|(name, block)| {
-            let bytes = opened(&[frame(HEADERS, WHOLE, 1, &block)]);
-            Case::new(format!("HTTP/2 with {name}"), bytes, Expect::StreamRefused)
-        })
-        .collect();
-    for (method, path) in [
-        ("BREW", "/v1/events"),
-        ("", "/v1/events"),
-        ("G ET", "/v1/events"),
-        ("GET", ""),
-        ("GET", "*"),
-        ("GET", "v1/events"),
-        ("GET", "/v1/events?channel=a%20b"),
-        ("GET", "/v1/events?channel=\0"),
-        ("GET", "/v1/events\r\nX: y"),
-        ("GET", "/v1/\u{e9}"),
-        ("GET", "/v1/poll?channel=a&timeout=-1"),
-        ("GET", "/v1/channels/%00/events"),
-        ("CONNECT", "/v1/events"),
-        ("PRI", "*"),
-    ] {
-        let bytes = opened(&[frame(HEADERS, WHOLE, 1, &head(method, path, &[]))]);
-        cases.push(Case::new(
-            format!("HTTP/2 {method:?} {path:?}"),
-            bytes,
-            Expect::StreamRefused,
-        ));
-    }
-    let publish = format!("/v1/channels/{REFUSED}/events");
-    for (length, data) in [
-        ("2", "x"),
-        ("0", "x"),
-        ("-1", "x"),
-        ("1, 1", "x"),
-        ("99999999999999999999", "x"),
-        ("5", ""),
-    ] {
-        let block = head("POST", &publish, &[(b"content-length", length.as_bytes())]);
-        let frames = [
-            frame(HEADERS, END_HEADERS, 1, &block),
-            frame(DATA, END_STREAM, 1, data.as_bytes()),
-        ];
-        let name = format!("HTTP/2 length {length} of {} bytes", data.len());
-        cases.push(Case::new(name, opened(&frames), Expect::StreamRefused));
-    }
-    // Nobody reads trailers, so these are not refused.
-    let block = head("POST", &format!("/v1/channels/{TAKEN}/events"), &[]);
-    let trailers = [
-        frame(HEADERS, END_HEADERS, 1, &block),
-        frame(DATA, 0, 1, b"x"),
-        frame(HEADERS, WHOLE, 1, &head("GET", "/", &[])),
-    ];
-    cases.push(Case::new(
-        "HTTP/2 pseudo-fields in trailers",
-        pinged(&trailers),
-        Expect::Survived,
-    ));
-    cases
-}
-
-/// Heads whose pseudo-fields are not the ones that a request has.
-fn heads() -> Vec<(&'static str, Vec<u8>)> {
-    let field = |name: &[u8], value: &[u8]| literal(name, value);
-    let all = [
-        field(b":method", b"GET"),
-        field(b":scheme", b"http"),
-        field(b":path", b"/v1/events?channel=room.0"),
-    ];
-    let without = |skipped: usize| {
-        let kept = all.iter().enumerate().filter(|(n, _)| *n != skipped);
-        kept.flat_map(|(_, field)| field.clone())
-            .collect::<Vec<u8>>()
-    };
-    vec![
-        ("no :method", without(0)),
-        ("no :path", without(2)),
-        ("two :path", [all.concat(), all[2].clone()].concat()),
-        ("two :method", [all.concat(), all[0].clone()].concat()),
-        ("no field at all", Vec::new()),
-    ]
-}
-
 /// More than there is any use for.
 fn floods() -> Vec<Case> {
-    let good = head("GET", "/v1/events?channel=a%20b", &[]);
+    let good = good();
     let begun = frame(HEADERS, END_STREAM, 1, &good);
     let reset = |stream: u32| {
         [
@@ -438,7 +364,7 @@ fn floods() -> Vec<Case> {
 }
 
 /// A request's head without Huffman codes and without the table.
-fn head(method: &str, path: &str, fields: &[(&[u8], &[u8])]) -> Vec<u8> {
+pub(super) fn head(method: &str, path: &str, fields: &[(&[u8], &[u8])]) -> Vec<u8> {
     let mut block = literal(b":method", method.as_bytes());
     block.extend(literal(b":scheme", b"http"));
     block.extend(literal(b":authority", b"sluice.test"));
@@ -450,7 +376,7 @@ fn head(method: &str, path: &str, fields: &[(&[u8], &[u8])]) -> Vec<u8> {
 }
 
 /// A literal field without indexing (RFC 7541, 6.2.2).
-fn literal(name: &[u8], value: &[u8]) -> Vec<u8> {
+pub(super) fn literal(name: &[u8], value: &[u8]) -> Vec<u8> {
     let mut field = vec![0x00];
     for text in [name, value] {
         // An integer with a prefix of seven bits (RFC 7541, 5.1).

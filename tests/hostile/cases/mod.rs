@@ -5,6 +5,7 @@ mod bodies;
 mod framing;
 mod heads;
 mod http2;
+mod http2_requests;
 mod targets;
 
 use anyhow::{Context, Result, ensure};

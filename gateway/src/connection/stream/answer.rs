@@ -8,31 +8,39 @@ use crate::connection::Transport;
 use crate::connection::blocks::Status;
 use crate::connection::seat::Seat;
 use crate::connection::shapes::Sheet;
+use crate::hub::sabotage::{Mutant, sabotaged};
 use crate::reasons::CloseReason;
 
 impl<T: Transport> Stream<T> {
     /// The answer once there is something to tell or nothing more to wait for. A poll
     /// that has no place to give ends without bytes.
     pub(super) fn pull_answer(&mut self, around: &mut Around<'_>, mut sheet: Sheet) -> Pull {
+        if self.close == Some(CloseReason::Revoked) {
+            self.ended = true;
+            return Pull::End;
+        }
         if !self.greeted {
             self.greeted = true;
             // Each poll begins with another seat: a small limit must not starve the last one.
             self.turn = (around.jitter * f64::from(u16::MAX)) as u16;
         }
         let knows_all = self.seats.iter().all(Seat::is_known);
-        if knows_all || self.may_begin_without_the_rest(around) {
+        if self.has_expired(around.now) && !sabotaged(Mutant::DeliverAfterExpiry) {
+            // No event any more: the places are all that there is to tell.
+        } else if knows_all || self.may_begin_without_the_rest(around) {
             self.tell_owed_resets(around, &mut sheet);
             self.drain(around, &mut sheet);
         }
         if !sheet.is_empty() || (knows_all && self.has_new_places()) {
             self.close.get_or_insert(CloseReason::PollDone);
-        } else if self.is_over(around.now, around.limits.open_wait) {
-            self.close.get_or_insert(self.end_at.1);
+        } else if let Some(reason) = self.over(around.now, around.limits.open_wait) {
+            self.close.get_or_insert(reason);
         }
         if self.close.is_none() {
             return Pull::Pending;
         }
         self.ended = true;
+        around.tally.cut_answers += u64::from(sheet.is_cut());
         let cursor = self.cursor();
         if cursor.is_empty() || (self.fresh && !knows_all) {
             return Pull::End;

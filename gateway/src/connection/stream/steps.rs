@@ -2,7 +2,7 @@
 
 use sluice_wire::position::Position;
 
-use super::{Around, Stream};
+use super::{Around, Skip, Stream};
 use crate::connection::Transport;
 use crate::connection::blocks;
 use crate::connection::seat::State;
@@ -173,6 +173,11 @@ impl<T: Transport> Stream<T> {
             return;
         };
         around.tally.resets.push(reset.reason);
+        around.tally.skips.push(Skip {
+            id: self.id,
+            channel: local.name.clone(),
+            reset: *reset,
+        });
         let notice = blocks::reset(local.name.as_str(), reset);
         sheet.reset(&notice, reset, || self.cursor());
     }

@@ -93,7 +93,7 @@ impl<T: Transport> Worker<T> {
         let Some(stream) = self.streams.get_mut(key) else {
             return;
         };
-        stream.known(index, status);
+        stream.known(index, status, Some(place));
         let Some(seat) = stream.seats.get_mut(index) else {
             return;
         };
@@ -231,12 +231,9 @@ impl<T: Transport> Worker<T> {
                 // At the limit of a replay and at the head: nothing was missed.
                 let arrived = seat.place == Some(to) && !sabotaged(Mutant::LimitOnArrival);
                 if let Some(reason) = reset.filter(|_| !arrived) {
-                    seat.state = State::Resetting(Reset {
-                        from: seat.place,
-                        to,
-                        reason,
-                    });
-                    stream.known(index, Status::Reset);
+                    let from = seat.place;
+                    seat.state = State::Resetting(Reset { from, to, reason });
+                    stream.known(index, Status::Reset, from);
                 } else {
                     let status = match start {
                         Start::After(_) => Status::Resumed,
@@ -250,11 +247,11 @@ impl<T: Transport> Worker<T> {
             Placed::Page { from, events } => {
                 seat.place = Some(from);
                 seat.state = State::Replaying { events, next: 0 };
-                stream.known(index, Status::Resumed);
+                stream.known(index, Status::Resumed, Some(from));
             }
             Placed::Broken(reset) => {
                 seat.state = State::Resetting(reset);
-                stream.known(index, Status::Reset);
+                stream.known(index, Status::Reset, reset.from);
             }
             Placed::Holds(holds) => {
                 seat.state = State::Probed(holds);

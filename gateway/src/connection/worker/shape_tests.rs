@@ -11,11 +11,14 @@ use sluice_wire::event::Event;
 use sluice_wire::position::Position;
 
 use super::*;
-use crate::connection::StartAt;
 use crate::connection::shapes::PollTerms;
+use crate::connection::{Expiry, StartAt};
 use crate::hub::exchange::{Placed, Ticket};
 use crate::hub::frame::EventFrame;
 use crate::hub::ring::RingLimits;
+
+#[path = "token_tests.rs"]
+mod token;
 
 const TIMEOUT: Duration = Duration::from_secs(20);
 const OPEN_WAIT: Duration = Duration::from_secs(1);
@@ -42,11 +45,14 @@ fn worker() -> Worker<Peer> {
         ring_age: TIMEOUT,
         heartbeat: Duration::from_secs(15),
         retry: SECOND,
+        limit_retry: SECOND * 20,
         max_age: Duration::from_secs(3_600),
         open_wait: OPEN_WAIT,
         slow_consumer_age: Duration::from_secs(5),
         backfill_events: 100,
         chunk_bytes: 64 * 1_024,
+        expiring_lead: Duration::from_secs(60),
+        ended_streams: 2,
     };
     Worker::new(limits, 1)
 }
@@ -218,7 +224,10 @@ fn a_reader_without_a_place_waits_for_all_channels_or_gets_nothing() {
 fn a_poll_ends_early_for_a_drain_and_with_its_token() {
     let (mut worker, now) = (worker(), SECOND);
     let mut opening = polled(&["a"], Some(7));
-    opening.expires_at = Some(now + SECOND);
+    opening.expires_at = Some(Expiry {
+        at: now + SECOND,
+        unix_ms: 0,
+    });
     let expiring = worker.open(&opening, Peer::default(), now);
     let drained = worker.open(&polled(&["a"], Some(7)), Peer::default(), now);
     let homeless = worker.open(&polled(&["b"], None), Peer::default(), now);

@@ -21,69 +21,47 @@ const TOO_LATE: &[u8] =
 /// One HTTP/1.1 connection between its requests.
 pub(super) struct Http1Side {
     head_timeout: Duration,
-    keep_alive: Duration,
     ended: Counters<TransportEnd>,
     /// Requests that had begun at the last look.
     begun: u64,
-    /// Bytes have come since then: of a body, or of the next head.
-    has_bytes: bool,
-    wait: Wait,
-}
-
-enum Wait {
-    None,
-    /// Bytes came while a request was under way; whose they are is not known.
-    Rest(Pin<Box<Sleep>>),
-    /// A head has begun.
-    Head(Pin<Box<Sleep>>),
+    /// The end of the time for the head that has begun.
+    head_end: Option<Pin<Box<Sleep>>>,
 }
 
 impl Http1Side {
     pub(super) fn new(transport: &Transport) -> Http1Side {
         Http1Side {
             head_timeout: transport.head_timeout,
-            keep_alive: transport.keep_alive,
             ended: transport.ended.clone(),
             begun: 0,
-            has_bytes: false,
-            wait: Wait::None,
+            head_end: None,
         }
     }
 
-    /// Looks at the connection after a read.
+    /// Looks at the connection after a read. (Bytes that came behind a request which is still being answered begin no
+    /// time here: after the answer, actix-http's keep-alive ends it, unless more come.)
     pub(super) fn look(&mut self, has_read: bool, peer: &PeerStreams) {
         let begun = peer.begun();
-        if begun != self.begun {
-            self.begun = begun;
-            self.has_bytes = false;
+        let has_begun = begun != self.begun;
+        self.begun = begun;
+        if begun == 0 || has_begun || peer.is_busy() {
+            self.head_end = None;
         }
-        self.has_bytes |= has_read;
-        if begun == 0 || peer.is_busy() || !self.has_bytes {
-            self.wait = Wait::None;
-            return;
-        }
-        match self.wait {
-            // However busily it trickles, its time is what it is.
-            Wait::Head(_) => {}
-            Wait::None | Wait::Rest(_) if has_read => {
-                self.wait = Wait::Head(Box::pin(sleep(self.head_timeout)));
-            }
-            Wait::None => self.wait = Wait::Rest(Box::pin(sleep(self.keep_alive))),
-            Wait::Rest(_) => {}
+        // However busily it trickles, its time is what it is.
+        if has_read && begun > 0 && !peer.is_busy() && self.head_end.is_none() {
+            self.head_end = Some(Box::pin(sleep(self.head_timeout)));
         }
     }
 
     /// Something of an answer was written: it is not a head that is waited for.
     pub(super) fn written(&mut self) {
-        self.wait = Wait::None;
+        self.head_end = None;
     }
 
     /// Whether the next head takes too long.
     pub(super) fn is_late(&mut self, context: &mut Context<'_>) -> bool {
-        match &mut self.wait {
-            Wait::None => false,
-            Wait::Rest(end) | Wait::Head(end) => end.as_mut().poll(context).is_ready(),
-        }
+        let end = self.head_end.as_mut();
+        end.is_some_and(|end| end.as_mut().poll(context).is_ready())
     }
 
     /// Ends the connection: the client is told if there is room in the socket.

@@ -74,6 +74,27 @@ pub struct LinkLine {
     pub token: Option<String>,
 }
 
+#[derive(Args)]
+#[command(next_help_heading = "Connection")]
+pub struct AdminLine {
+    /// Admin address of the gateway, for --explain, such as http://127.0.0.1:9090
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "SLUICE_ADMIN_URL",
+        hide_env_values = true
+    )]
+    pub admin: Option<String>,
+    /// Token for the admin address
+    #[arg(
+        long,
+        value_name = "TOKEN",
+        env = "SLUICE_ADMIN_TOKEN",
+        hide_env_values = true
+    )]
+    pub admin_token: Option<String>,
+}
+
 pub fn timeout(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text) {
         Ok(time) if time.is_zero() => Err("wait for some time, such as 4s".into()),
