@@ -31,6 +31,8 @@ const SECRET: &str = "a secret of the tests, longer than thirty-two bytes";
 const LIMIT: Duration = Duration::from_secs(60);
 /// A program's run, the start of its runtime included.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// While a line is awaited, an event is published this often.
+const BETWEEN_TICKS: Duration = Duration::from_millis(100);
 /// How long each program's token lasts.
 const LIFETIME: u64 = 15 * 60;
 
@@ -315,6 +317,82 @@ async fn the_lines_that_make_keys_work_as_printed() -> Result<()> {
         ensure!(made(name), "no {name}");
     }
     Ok(())
+}
+
+/// The lines of docs/auth.md for a server: it mints, reads a stream, publishes and tails.
+#[tokio::test]
+async fn the_lines_of_a_server_work_as_printed() {
+    lab::run(Weight::Light, LIMIT, async |lab| {
+        let servers = Servers::start(lab).await?;
+        std::fs::write(lab.dir().join("secret"), SECRET)?;
+        let blocks = page::shell_blocks("## Server with a bearer token")?;
+        let lines: Vec<&str> = blocks.iter().flat_map(|block| block.lines()).collect();
+        let [mint, stream, publish, tail] = lines.as_slice() else {
+            bail!("four lines, not {lines:?}");
+        };
+        for (line, expected) in [
+            (stream, "event: sluice.open"),
+            (publish, "\"channel\":\"inbox\""),
+            (tail, "a tick"),
+        ] {
+            let said = until_said(&servers, lab.dir(), mint, line, expected).await;
+            said.with_context(|| (*line).to_owned())?;
+        }
+        Ok(())
+    })
+    .await;
+}
+
+/// Runs `first` and then `line` in the shell until it has printed `expected`, while events are published on `orders.eu`.
+async fn until_said(
+    servers: &Servers,
+    folder: &Path,
+    first: &str,
+    line: &str,
+    expected: &str,
+) -> Result<()> {
+    // One process, so that its end is the end of all.
+    let line = match line.strip_prefix("SLUICE_TOKEN=$TOKEN ") {
+        Some(line) => format!("export SLUICE_TOKEN=$TOKEN; exec {line}"),
+        None => format!("exec {line}"),
+    };
+    let line = line.replace("127.0.0.1:8080", &servers.node.http().to_string());
+    let path = format!(
+        "{}:/usr/local/bin:/usr/bin:/bin",
+        installed::built()?.display()
+    );
+    let mut running = Command::new("bash")
+        .args(["-euc", &format!("{first}\n{line}")])
+        .env_clear()
+        .env("PATH", path)
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        // curl draws its progress there.
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()?;
+    let mut output = running.stdout.take().context("a piped output")?;
+    let mut said = Vec::new();
+    let reading = async {
+        loop {
+            let tick = ["PUBLISH", "sluice:{orders.eu}", "a tick"];
+            servers.redis.command::<i64>(&tick).await?;
+            let mut some = [0; 4_096];
+            match timeout(BETWEEN_TICKS, output.read(&mut some)).await {
+                Ok(count) => match count? {
+                    0 => bail!("it ended after {:?}", String::from_utf8_lossy(&said)),
+                    count => said.extend_from_slice(&some[..count]),
+                },
+                // Nothing yet: the next event may be the first that it sees.
+                Err(_) => {}
+            }
+            if String::from_utf8_lossy(&said).contains(expected) {
+                return Ok(());
+            }
+        }
+    };
+    timeout(PATIENCE, reading).await?
 }
 
 /// docs/auth.md shows the programs that run, to the letter.

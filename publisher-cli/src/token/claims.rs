@@ -63,6 +63,10 @@ fn header(parts: &Parts, found: &mut Vec<Complaint>) {
             "unsigned",
             "`alg` is none: it is not signed, and anybody can make such a token",
         )),
+        Some(_) if parts.signature.is_empty() => found.push(complaint(
+            "unsigned",
+            "the signature is empty: anybody can make such a token",
+        )),
         Some(Value::String(name)) if Algorithm::of_name(name).is_some() => {}
         Some(other) => found.push(complaint(
             "bad_algorithm",
@@ -85,7 +89,7 @@ fn header(parts: &Parts, found: &mut Vec<Complaint>) {
             "the header has `crit`: it asks for an extension that gateways do not know",
         ));
     }
-    for name in ["jku", "x5u", "jwk"] {
+    for name in ["jku", "x5u", "x5c", "jwk"] {
         if parts.header.contains_key(name) {
             found.push(complaint(
                 "brings_key",
@@ -95,12 +99,20 @@ fn header(parts: &Parts, found: &mut Vec<Complaint>) {
             ));
         }
     }
+    for name in ["b64", "enc", "zip", "epk", "p2c"] {
+        if parts.header.contains_key(name) {
+            found.push(complaint(
+                "unsupported",
+                format!("the header has `{name}`: gateways read signed tokens only, as they stand"),
+            ));
+        }
+    }
     match parts.header.get("kid") {
         None => {}
-        Some(Value::String(kid)) if kid.len() <= KID_BYTES_MOST => {}
+        Some(Value::String(kid)) if (1..=KID_BYTES_MOST).contains(&kid.len()) => {}
         Some(_) => found.push(complaint(
             "bad_kid",
-            format!("`kid` must be a text of at most {KID_BYTES_MOST} bytes"),
+            format!("`kid` must be a text of 1 to {KID_BYTES_MOST} bytes"),
         )),
     }
 }
@@ -137,7 +149,7 @@ fn times(parts: &Parts, now: f64, found: &mut Vec<Complaint>) {
     };
     let expires = moment("exp", found);
     let not_before = moment("nbf", found);
-    moment("iat", found);
+    let issued = moment("iat", found);
     if !parts.claims.contains_key("exp") {
         found.push(complaint(
             "no_exp",
@@ -162,6 +174,15 @@ fn times(parts: &Parts, now: f64, found: &mut Vec<Complaint>) {
                 ),
             ));
         }
+    }
+    if let Some(at) = issued.filter(|at| *at > now + LEEWAY) {
+        found.push(complaint(
+            "issued_ahead",
+            format!(
+                "it is to be issued {}: compare the clocks",
+                distance(at, now)
+            ),
+        ));
     }
     if let Some(at) = not_before.filter(|at| *at > now) {
         found.push(complaint(
