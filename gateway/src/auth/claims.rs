@@ -84,8 +84,12 @@ impl Checks {
         {
             return Err(AuthError::Invalid("a registered claim is null"));
         }
-        let claims = serde_json::from_value(claims)
-            .map_err(|_| AuthError::Invalid(super::verifier::UNEXPECTED))?;
+        let unexpected = || AuthError::Invalid(super::verifier::UNEXPECTED);
+        // A list would be read as the struct's fields in their order.
+        if !claims.get("sluice").is_none_or(Value::is_object) {
+            return Err(unexpected());
+        }
+        let claims = serde_json::from_value(claims).map_err(|_| unexpected())?;
         let expires_at = self.expiry(&claims, now)?;
         let issued_at = self.issued_at(&claims, now).map_err(AuthError::Invalid)?;
         let holder = holder(&claims, issued_at).map_err(AuthError::Invalid)?;

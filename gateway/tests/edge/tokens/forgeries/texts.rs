@@ -75,7 +75,7 @@ const BROKEN_HEADERS: [&str; 20] = [
     r#"{"alg":"ALG","kid":"KID","x":"\ud800"}"#,
 ];
 
-const CLAIMS: [(&str, &str); 85] = [
+const CLAIMS: [(&str, &str); 87] = [
     ("exp", "absent"),
     ("exp", "null"),
     ("exp", r#""soon""#),
@@ -161,6 +161,8 @@ const CLAIMS: [(&str, &str); 85] = [
     ("sluice", r#"{"subscribe": {}}"#),
     ("sluice", r#"{"subscribe": 1}"#),
     ("sluice", "[]"),
+    ("sluice", r#"[["**"]]"#),
+    ("sluice", r#"[["**"], ["**"]]"#),
 ];
 
 /// Patterns that are none; one of them spoils the token.
