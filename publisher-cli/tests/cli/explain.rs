@@ -45,7 +45,7 @@ fn a_tail_says_why_it_may_read_and_what_became_of_its_last_event() {
     let admin = Responder::new(vec![allowed(), became("delivered", "delivered: so it was")]);
     let stream = format!("{}id: {POSITION}\ndata: one\n\n", open());
     let gateway = Responder::new(vec![event_stream(&stream)]);
-    let mut tail = Running::start(tail(&gateway, &admin.url, &["--explain"]));
+    let tail = Running::start(tail(&gateway, &admin.url, &["--explain"]));
     assert_eq!(tail.stdout.next(), "one");
     assert_eq!(
         tail.stderr.take(2),
