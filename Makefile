@@ -8,7 +8,7 @@ STAGE := scripts/stage
 SOAK_SEEDS ?= 10000
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo build check fmt fmt-check clippy deny tidy setup test test-browser test-clients clients-table test-full soak bench clean
+.PHONY: help run demo build check fmt fmt-check clippy deny tidy setup test test-browser test-clients clients-table test-tokens test-full soak fuzz bench clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  %-13s %s\n", $$1, $$2 }'
@@ -48,6 +48,7 @@ test: setup ## Build, then unit, simulator, script and CLI tests and the scenari
 	@$(STAGE) scripts+cli+scenarios 10 $(CARGO) test $(ALL) --no-fail-fast --test '*'
 	@$(STAGE) browser 4 scripts/browser
 	@$(STAGE) clients 5 scripts/clients
+	@$(STAGE) tokens 2 scripts/tokens
 	@$(STAGE) --summary
 
 test-browser: setup ## Chromium through nginx against three gateways and Redis, all of them real
@@ -60,11 +61,17 @@ test-clients: setup ## Read the stream with clients that others wrote, of severa
 clients-table: setup ## The same, and renew the table and the snippets of docs/clients.md
 	@scripts/clients --update
 
+test-tokens: setup ## Mint tokens with the libraries of several languages and show them to a gateway; run the lines of docs/auth.md
+	@scripts/tokens
+
 test-full: test soak ## The same, then the tests marked as slow, and the soak
 	@$(STAGE) --first slow 60 $(CARGO) test $(ALL) --no-fail-fast --lib --bins --test '*' -- --ignored --skip independent_clients
 
 soak: ## The simulator over many seeds, optimised: SOAK_SEEDS=10000
 	SLUICE_SIM_SEEDS=$(SOAK_SEEDS) $(CARGO) test --locked --release -p sluice-gateway --lib simulator:: -- --nocapture
+
+fuzz: ## Fuzz every target for a while, on a nightly compiler: FUZZ_SECONDS=120 for all of them together
+	@scripts/fuzz
 
 bench: setup ## Measure idle memory, fan-out and publishing, one line of JSON each
 	@scripts/bench

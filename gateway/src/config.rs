@@ -6,6 +6,7 @@ mod findings;
 mod forms;
 mod kinds;
 mod layers;
+mod network;
 pub(crate) mod origin;
 mod sections;
 #[cfg(test)]
@@ -18,10 +19,12 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 pub use kinds::{RedisUrl, Secret, Size};
+pub use network::Network;
 pub use sections::{
-    AdminConfig, AuthConfig, AuthMode, BrokerConfig, BrokerMode, DrainConfig, Functions,
-    HealthConfig, HistoryConfig, HttpConfig, JwtAlgorithm, JwtConfig, LimitsConfig, LogConfig,
-    LogFormat, NodeConfig, PollConfig, RedisConfig, RedisMode, StreamConfig,
+    AdminConfig, AuthConfig, AuthMode, BrokerConfig, BrokerMode, DrainConfig, ForwardedHeader,
+    Functions, HealthConfig, HistoryConfig, HttpConfig, JwtAlgorithm, JwtConfig, LimitsConfig,
+    LogConfig, LogFormat, NodeConfig, PollConfig, RedisConfig, RedisMode, StreamConfig,
+    SubjectPolicy, TlsConfig,
 };
 
 use layers::{Layer, Reference};
@@ -60,6 +63,7 @@ pub struct Config {
     pub dev: bool,
     pub node: NodeConfig,
     pub http: HttpConfig,
+    pub tls: TlsConfig,
     pub admin: AdminConfig,
     pub broker: BrokerConfig,
     pub redis: RedisConfig,

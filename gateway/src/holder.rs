@@ -14,3 +14,11 @@ pub struct Holder {
     /// The browser session whose cookie carried the token.
     pub session: Option<String>,
 }
+
+impl Holder {
+    /// Whether no token is behind it.
+    #[must_use]
+    pub fn is_anonymous(&self) -> bool {
+        self.subject.is_none() && self.token_id.is_none()
+    }
+}

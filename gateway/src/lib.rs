@@ -9,7 +9,8 @@
 //! `broker` runs the node core on a thread of its own and alone speaks to
 //! Redis; `hub` is that core, without I/O; `connection` holds the streams of a
 //! worker thread, without I/O too; `http` alone knows actix-web; `auth` says who a
-//! caller is, and `orders` is what nodes tell each other.
+//! caller is, `orders` is what nodes tell each other, and `revocations` what they
+//! know of taken-back tokens.
 
 pub mod auth;
 pub mod broker;
@@ -23,6 +24,7 @@ pub mod lifecycle;
 pub mod metrics;
 pub mod orders;
 pub mod reasons;
+pub mod revocations;
 pub mod server;
 
 #[cfg(test)]

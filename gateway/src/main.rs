@@ -7,7 +7,7 @@ use clap::Parser;
 use sluice_gateway::config::{
     Args, Config, ConfigError, LogConfig, LogFormat, process_environment,
 };
-use sluice_gateway::server::{self, Listeners};
+use sluice_gateway::server::{self, Listeners, tls};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -25,6 +25,10 @@ fn main() -> ExitCode {
     };
     if args.print_config {
         return print(&config);
+    }
+    if let Err(error) = tls::check(&config.tls) {
+        eprintln!("sluice-gateway: {error}");
+        return ExitCode::from(ConfigError::EXIT_CODE);
     }
     if args.check_config {
         println!("ok");

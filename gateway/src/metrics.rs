@@ -1,7 +1,10 @@
 //! What the node counts, registered on an injected registry so that two gateways fit in one process.
 //! Every labelled counter takes its labels from an enum and begins at 0; the text in each constructor is its HELP.
 
+mod control;
+mod limits;
 mod process;
+mod transport;
 
 use std::marker::PhantomData;
 
@@ -15,7 +18,10 @@ use crate::reasons::{
     ResetReason, SyncCause,
 };
 
+pub use control::ControlMetrics;
+pub use limits::LimitMetrics;
 pub use process::ProcessMetrics;
+pub use transport::{TlsMetrics, TransportMetrics};
 
 /// Delivery latency, publish to socket write, in seconds.
 const LATENCY_BUCKETS: [f64; 13] = [
@@ -113,6 +119,10 @@ pub struct Metrics {
     pub hub: HubMetrics,
     pub broker: BrokerMetrics,
     pub http: HttpMetrics,
+    pub transport: TransportMetrics,
+    pub tls: TlsMetrics,
+    pub control: ControlMetrics,
+    pub limits: LimitMetrics,
     pub draining: IntGauge,
 }
 
@@ -134,6 +144,10 @@ impl Metrics {
             hub: HubMetrics::register(registry)?,
             broker: BrokerMetrics::register(registry)?,
             http: HttpMetrics::register(registry)?,
+            transport: TransportMetrics::register(registry)?,
+            tls: TlsMetrics::register(registry)?,
+            control: ControlMetrics::register(registry)?,
+            limits: LimitMetrics::register(registry)?,
             draining: gauge(registry, "sluice_draining", "1 while the node is leaving.")?,
         })
     }
@@ -359,6 +373,7 @@ mod tests {
         assert_eq!(
             names,
             [
+                "sluice_admin_commands_total counter",
                 "sluice_audit_findings_total counter",
                 "sluice_auth_failures_total counter",
                 "sluice_build_info gauge",
@@ -376,7 +391,10 @@ mod tests {
                 "sluice_events_received_total counter",
                 "sluice_gaps_found_total counter",
                 "sluice_latency_clamped_total counter",
+                "sluice_leases gauge",
+                "sluice_leases_skipped_total counter",
                 "sluice_limit_connections gauge",
+                "sluice_limit_hits_total counter",
                 "sluice_published_total counter",
                 "sluice_redis_connected gauge",
                 "sluice_redis_reconnects_total counter",
@@ -384,9 +402,13 @@ mod tests {
                 "sluice_replay_events_total counter",
                 "sluice_replay_requests_total counter",
                 "sluice_resets_told_total counter",
+                "sluice_standing_orders gauge",
                 "sluice_stragglers_total counter",
                 "sluice_subscriptions gauge",
                 "sluice_syncs_total counter",
+                "sluice_tls_certificate_expiry_timestamp_seconds gauge",
+                "sluice_tls_reloads_total counter",
+                "sluice_transport_ended_total counter",
                 "sluice_worker_overflows_total counter",
             ]
         );

@@ -79,6 +79,8 @@ labels! {
         Revoked = "revoked",
         /// An operator ended it; the client may come back.
         Disconnected = "disconnected",
+        /// The node cannot tell yet who may come in.
+        Unavailable = "unavailable",
     }
 }
 
@@ -95,7 +97,8 @@ impl CloseReason {
             | CloseReason::Limit
             | CloseReason::TokenExpired
             | CloseReason::Revoked
-            | CloseReason::Disconnected => true,
+            | CloseReason::Disconnected
+            | CloseReason::Unavailable => true,
         }
     }
 }
@@ -182,7 +185,7 @@ impl From<&FrameError> for DropReason {
 labels! {
     /// Why a request for a stream was turned away.
     RejectReason {
-        /// The node is at its number of connections.
+        /// A limit of connections or tries is reached, other than the node's own.
         Limit = "limit",
         /// The node is too busy.
         Overload = "overload",
@@ -196,6 +199,8 @@ labels! {
         Origin = "origin",
         /// The request could not be understood.
         BadRequest = "bad_request",
+        /// The node cannot tell yet which tokens are revoked.
+        Unavailable = "unavailable",
     }
 }
 
@@ -222,8 +227,51 @@ labels! {
         Refused = "refused",
         /// The caller may not publish there.
         Forbidden = "forbidden",
+        /// The publisher is over its rate.
+        Limited = "limited",
         /// The broker did not answer.
         Unavailable = "unavailable",
+    }
+}
+
+labels! {
+    /// A limit that has turned somebody away or cut something off. Limits of queues and rings, which only make work,
+    /// have metrics of their own: docs/limits.md has them all.
+    LimitName {
+        /// Streams and polls of the node.
+        Connections = "connections",
+        /// Streams and polls of one client address.
+        ConnectionsPerIp = "connections_per_ip",
+        /// Streams and polls of one subject on all nodes.
+        ConnectionsPerSubject = "connections_per_subject",
+        /// Tries of one client address to begin something.
+        AttemptsPerIp = "attempts_per_ip",
+        /// Addresses and publishers whose rate is remembered.
+        IpEntries = "ip_entries",
+        /// Streams of one HTTP/2 connection.
+        StreamsPerConnection = "streams_per_connection",
+        /// Channels of one stream or poll.
+        ChannelsPerConnection = "channels_per_connection",
+        /// Channels that readers begin.
+        NewHeads = "new_heads",
+        /// Channels of the embedded broker.
+        EmbeddedChannels = "embedded_channels",
+        /// Events of one publisher.
+        PublishesPerSubject = "publishes_per_subject",
+        /// Data of an event that is published over HTTP.
+        EventBytes = "event_bytes",
+        /// A request's body.
+        BodyBytes = "body_bytes",
+        /// How long a body may take.
+        BodyTime = "body_time",
+        /// The body of a batch.
+        BatchBytes = "batch_bytes",
+        /// Events of a batch.
+        BatchEvents = "batch_events",
+        /// Batches under way.
+        BatchesAtOnce = "batches_at_once",
+        /// A page of history, or the answer to a poll: it went on with the next.
+        PageBytes = "page_bytes",
     }
 }
 
@@ -240,6 +288,64 @@ labels! {
         TokenExpired = "token_expired",
         /// The token does not allow it.
         InsufficientScope = "insufficient_scope",
+        /// The token was good, and was taken back.
+        TokenRevoked = "token_revoked",
+        /// The node cannot tell yet which tokens are revoked.
+        BrokerUnavailable = "broker_unavailable",
+    }
+}
+
+labels! {
+    /// A command on the admin listener.
+    AdminCommand {
+        Revoke = "revoke",
+        Disconnect = "disconnect",
+        Connections = "connections",
+        Explain = "explain",
+    }
+}
+
+labels! {
+    /// How a command on the admin listener ended.
+    AdminOutcome {
+        /// It was obeyed here, and all nodes are told.
+        Done = "done",
+        /// It could not be understood, or there is no room for it.
+        Refused = "refused",
+        /// The caller has not shown the admin token.
+        Unauthorized = "unauthorized",
+        /// Redis did not take it.
+        Unavailable = "unavailable",
+    }
+}
+
+labels! {
+    /// Why the gateway ended a connection below HTTP, without an answer.
+    TransportEnd {
+        /// No first byte, no handshake or no whole header block in time.
+        HeadTimeout = "head_timeout",
+        /// No TLS that both sides speak.
+        HandshakeFailed = "handshake_failed",
+        /// A header block that is far over the limit of a head.
+        HeaderBlock = "header_block",
+        /// More HTTP/2 streams at once than was told.
+        Streams = "streams",
+        /// HTTP/2 streams were reset faster than is allowed.
+        Resets = "resets",
+        /// HTTP/2 frames that only keep the gateway busy.
+        ControlFrames = "control_frames",
+        /// An HTTP/2 connection without a stream for too long.
+        Idle = "idle",
+    }
+}
+
+labels! {
+    /// How a look at changed certificate files ended.
+    ReloadOutcome {
+        /// New handshakes get the new certificate.
+        Loaded = "loaded",
+        /// They cannot be used; the certificate before stays.
+        Refused = "refused",
     }
 }
 
@@ -275,6 +381,11 @@ mod tests {
         check::<ReplayOutcome>();
         check::<PublishOutcome>();
         check::<AuthCode>();
+        check::<TransportEnd>();
+        check::<ReloadOutcome>();
+        check::<AdminCommand>();
+        check::<AdminOutcome>();
+        check::<LimitName>();
     }
 
     #[test]

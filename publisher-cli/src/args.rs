@@ -8,6 +8,7 @@ mod install_function;
 mod line;
 mod link;
 mod start;
+mod token;
 
 use std::ffi::{OsStr, OsString};
 use std::num::NonZeroU64;
@@ -26,10 +27,11 @@ pub use explain::Explain;
 pub use install_function::InstallFunction;
 use install_function::install_function;
 use line::{ChannelsLine, CommandLine, HistoryLine, Line, PublishLine, TailLine};
-pub use link::{GatewayAddress, Link, RedisAddress};
+pub use link::{GatewayAddress, Link, RedisAddress, Secret};
 use link::{link, needed_redis};
 use start::start;
 pub use start::{Since, Start};
+pub use token::{Action, Inspect, Jwks, KeySource, Keygen, Mint, Moment, Token};
 
 /// What to do, with everything needed to do it.
 #[derive(Debug)]
@@ -38,6 +40,7 @@ pub enum Command {
     Tail(Tail),
     History(History),
     Channels(Channels),
+    Token(Token),
     InstallFunction(InstallFunction),
     Doctor(Doctor),
     Demo(Demo),
@@ -151,6 +154,7 @@ fn resolve(line: Line, matches: &ArgMatches) -> Result<Command, Failure> {
         CommandLine::Tail(line) => Command::Tail(tail(line, matches)?),
         CommandLine::History(line) => Command::History(history(line, matches)?),
         CommandLine::Channels(line) => Command::Channels(channels_listed(line)?),
+        CommandLine::Token(line) => Command::Token(token::resolve(line, matches)?),
         CommandLine::InstallFunction(line) => Command::InstallFunction(install_function(&line)?),
         CommandLine::Doctor(line) => Command::Doctor(doctor::resolve(line)?),
         CommandLine::Demo(line) => Command::Demo(demo::resolve(&line, matches)?),

@@ -28,6 +28,7 @@ mod redis_tail;
 mod sse;
 mod tail;
 mod texts;
+mod token;
 
 use std::process::ExitCode;
 
@@ -83,6 +84,7 @@ async fn run(command: Command) -> Result<(), Failure> {
             Command::Channels(job) => channels::run(job).await,
             Command::Completions(shell) => texts::completions(shell),
             Command::Man(job) => texts::man(job),
+            Command::Token(job) => token::run(&job),
             Command::InstallFunction(job) => install_function::run(job).await,
             Command::Demo(job) => demo::run(job).await,
             Command::Doctor(job) => doctor::run(job).await,

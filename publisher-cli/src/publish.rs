@@ -46,7 +46,7 @@ pub type Outcome = Result<Published, Failure>;
 
 /// Either way to publish.
 pub enum Publisher {
-    Redis(RedisPublisher),
+    Redis(Box<RedisPublisher>),
     Gateway(GatewayPublisher),
 }
 
@@ -55,7 +55,7 @@ impl Publisher {
     /// As [`GatewayPublisher::new`].
     pub fn new(link: Link) -> Result<Publisher, Failure> {
         Ok(match link {
-            Link::Redis(address) => Publisher::Redis(RedisPublisher::new(address)),
+            Link::Redis(address) => Publisher::Redis(Box::new(RedisPublisher::new(address))),
             Link::Gateway(address) => Publisher::Gateway(GatewayPublisher::new(address)?),
         })
     }

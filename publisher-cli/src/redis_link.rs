@@ -119,6 +119,15 @@ pub fn failure(address: &RedisAddress, error: &RedisError) -> Failure {
     if error.kind() == ErrorKind::Parse {
         return not_redis(address);
     }
+    if text.contains("certificate") || text.contains("alert") {
+        return Failure::Failed {
+            what: format!("no TLS with {address}: {text}"),
+            hint: Some(
+                "trust its authority with --redis-ca, write the host as its certificate does, and show your own with --redis-cert and --redis-key where it asks for one"
+                    .into(),
+            ),
+        };
+    }
     if may_pass(error) || error.is_io_error() {
         return unreachable(address, text);
     }

@@ -45,17 +45,24 @@ pub fn man(job: Man) -> Result<(), Failure> {
     }
 }
 
-/// The program and each of its commands, as each has a page.
+/// The program and each of its commands, those of `token` too, as each has a page.
 fn pages() -> Vec<Command> {
-    // A page for `help` would say nothing.
-    let mut program = command_line().disable_help_subcommand(true);
+    let mut program = without_help(command_line());
     program.build();
-    let commands: Vec<_> = program
-        .get_subcommands()
-        .filter(|command| !command.is_hide_set())
-        .cloned()
-        .collect();
-    [vec![program], commands].concat()
+    let mut pages = Vec::new();
+    let mut next = vec![&program];
+    while let Some(command) = next.pop() {
+        pages.push(command.clone());
+        next.extend(command.get_subcommands().filter(|one| !one.is_hide_set()));
+    }
+    pages
+}
+
+/// A page for `help` would say nothing.
+fn without_help(command: Command) -> Command {
+    command
+        .disable_help_subcommand(true)
+        .mut_subcommands(without_help)
 }
 
 fn render(command: Command) -> Result<Vec<u8>, Failure> {

@@ -1,5 +1,7 @@
 //! What Sluice promises, on real parts: every test is one promise, with a redis-server and gateways of its own.
 
+use sluice_e2e::stage;
+
 mod channels;
 mod delivery;
 mod drain;
@@ -10,6 +12,5 @@ mod pages;
 mod resume;
 mod shapes;
 mod slow;
-mod stage;
 mod state;
 mod tail;

@@ -196,6 +196,7 @@ fn parse_head(text: &str) -> Result<Head> {
     let status_line = lines.next().unwrap_or_default();
     let status = status_line
         .strip_prefix("HTTP/1.1 ")
+        .or_else(|| status_line.strip_prefix("HTTP/1.0 "))
         .and_then(|rest| rest.get(..3));
     let status = status
         .with_context(|| format!("status line {status_line:?}"))?

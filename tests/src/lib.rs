@@ -21,4 +21,5 @@ pub mod redis;
 pub mod resp;
 pub mod shapes;
 pub mod sse;
+pub mod stage;
 pub mod wait;

@@ -12,8 +12,13 @@ use crate::{documents, files, none, quoted, root, text, words};
 
 /// The settings of `defaults.toml` as `section.key`.
 fn settings() -> Result<BTreeSet<String>> {
+    Ok(defaults()?.into_keys().collect())
+}
+
+/// The same with their defaults, as they are written there.
+pub fn defaults() -> Result<BTreeMap<String, String>> {
     let mut section = "";
-    let mut keys = BTreeSet::new();
+    let mut keys = BTreeMap::new();
     let defaults = text("gateway/src/defaults.toml")?;
     for line in defaults.lines() {
         if let Some(name) = line
@@ -21,10 +26,10 @@ fn settings() -> Result<BTreeSet<String>> {
             .and_then(|line| line.strip_suffix(']'))
         {
             section = name;
-        } else if let Some((key, _)) = line.split_once(" = ")
+        } else if let Some((key, value)) = line.split_once(" = ")
             && !line.starts_with('#')
         {
-            keys.insert(format!("{section}.{key}"));
+            keys.insert(format!("{section}.{key}"), value.to_owned());
         }
     }
     Ok(keys)
@@ -75,7 +80,11 @@ fn settings_that_are_named_exist() -> Result<()> {
 /// The routes in the code that routes: method and path.
 fn routes() -> Result<BTreeSet<String>> {
     let mut routes = BTreeSet::new();
-    for path in ["gateway/src/http/routes.rs", "gateway/src/http/probes.rs"] {
+    for path in [
+        "gateway/src/http/routes.rs",
+        "gateway/src/http/probes.rs",
+        "gateway/src/http/admin/mod.rs",
+    ] {
         let code = text(path)?;
         let code = code.split("#[cfg(test)]").next().unwrap_or_default();
         let constants: BTreeMap<&str, &str> = code
@@ -158,12 +167,12 @@ fn documented_problem_codes_are_those_of_the_code() -> Result<()> {
 #[test]
 fn documented_metrics_are_those_of_the_registry() -> Result<()> {
     let is_name = |c: char| c.is_ascii_lowercase() || c == '_';
-    let code = text("gateway/src/metrics.rs")?;
-    let code = code.split("#[cfg(test)]").next().unwrap_or_default();
-    let known: BTreeSet<&str> = code
-        .split('"')
-        .skip(1)
-        .step_by(2)
+    let files = files()?;
+    let known: BTreeSet<&str> = files
+        .iter()
+        .filter(|(path, _)| path.starts_with("gateway/src/metrics"))
+        .filter_map(|(_, code)| code.split("#[cfg(test)]").next())
+        .flat_map(|code| code.split('"').skip(1).step_by(2))
         .filter(|text| text.starts_with("sluice_"))
         .collect();
     let page = text("docs/metrics.md")?;

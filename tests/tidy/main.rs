@@ -5,6 +5,7 @@
 mod documents;
 mod files;
 mod layers;
+mod limits;
 
 use std::{
     collections::{BTreeMap, BTreeSet},

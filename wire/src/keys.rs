@@ -102,6 +102,23 @@ impl Keys {
         format!("{}{{_ctl}}", self.prefix)
     }
 
+    /// The orders that hold for a while: a sorted set of their JSON, scored with the Unix time in milliseconds until which
+    /// each holds.
+    pub fn standing_orders(&self) -> String {
+        self.control("orders")
+    }
+
+    /// The id of the last change to [`Keys::standing_orders`]: who has read the set at another one reads it again.
+    pub fn standing_orders_mark(&self) -> String {
+        self.control("orders:mark")
+    }
+
+    /// Who holds the places of one subject: a sorted set of `<since>:<connection>`, scored with the Unix time in
+    /// milliseconds until which each is held. The subject is named by the unpadded base64url of its SHA-256.
+    pub fn lease(&self, subject_digest: &str) -> String {
+        self.control(&format!("lease:{subject_digest}"))
+    }
+
     /// A control key: revocations, disconnects, tickets, leases, node reports.
     pub fn control(&self, name: &str) -> String {
         format!("{}{{_ctl}}:{name}", self.prefix)
@@ -171,7 +188,10 @@ mod tests {
         assert_eq!(keys.topic(&channel), "sluice:{orders}");
         assert_eq!(keys.control("revoke"), "sluice:{_ctl}:revoke");
         assert_eq!(keys.orders_topic(), "sluice:{_ctl}");
+        assert_eq!(keys.standing_orders(), "sluice:{_ctl}:orders");
+        assert_eq!(keys.standing_orders_mark(), "sluice:{_ctl}:orders:mark");
         assert_eq!(keys.reports(), "sluice:{_ctl}:reports");
+        assert_eq!(keys.lease("ab_-"), "sluice:{_ctl}:lease:ab_-");
         assert_eq!(
             keys.report("gateway-1:4711"),
             "sluice:{_ctl}:report:gateway-1%3A4711"

@@ -4,6 +4,7 @@
 
 pub mod grant;
 pub mod patterns;
+pub mod revoked;
 mod verifier;
 
 use std::fmt;
@@ -43,6 +44,10 @@ pub enum AuthError {
     Invalid(&'static str),
     #[error("the token has expired; get a new one")]
     Expired,
+    #[error("the token was revoked; get a new one")]
+    Revoked,
+    #[error("this node does not know yet which tokens are revoked; try again")]
+    NotYet,
     #[error("not allowed to {} channel `{channel}`", match .action { Action::Subscribe => "subscribe to", Action::Publish => "publish on" })]
     Scope { action: Action, channel: Channel },
 }
@@ -56,6 +61,8 @@ impl AuthError {
             AuthError::Invalid(_) => AuthCode::InvalidToken,
             AuthError::Expired => AuthCode::TokenExpired,
             AuthError::Scope { .. } => AuthCode::InsufficientScope,
+            AuthError::Revoked => AuthCode::TokenRevoked,
+            AuthError::NotYet => AuthCode::BrokerUnavailable,
         }
     }
 }

@@ -30,6 +30,8 @@ pub(super) struct Embedded {
     wanted: HashSet<Channel>,
     /// What the node has still to hear; emptied after every step.
     pushes: VecDeque<Push>,
+    /// Channels that there was no room for, since it was last counted.
+    pub refused: u64,
 }
 
 impl Embedded {
@@ -40,6 +42,7 @@ impl Embedded {
             logs: HashMap::new(),
             wanted: HashSet::new(),
             pushes: VecDeque::new(),
+            refused: 0,
         }
     }
 
@@ -169,6 +172,7 @@ impl Embedded {
         if !self.logs.contains_key(channel) && self.logs.len() >= self.settings.channels {
             self.make_room(now);
             if self.logs.len() >= self.settings.channels {
+                self.refused += 1;
                 return None;
             }
         }

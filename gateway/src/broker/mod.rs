@@ -6,11 +6,14 @@ pub mod clock;
 pub mod control;
 pub mod embedded;
 pub mod history;
+mod keeper;
+pub mod leases;
 pub mod outside;
 mod rare;
 pub mod redis;
 pub mod reports;
 pub mod run;
+mod standing;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,13 +23,14 @@ use sluice_wire::channel::Channel;
 use sluice_wire::event::Message;
 use sluice_wire::position::Position;
 use sluice_wire::publish::{Defaults, Publish, Refusal};
-use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::hub::exchange::{ToNode, ToWorker, WorkerId};
 use crate::hub::node::NodeLimits;
-use crate::orders::Order;
+use crate::orders::Standing;
 use clock::Clock;
 use history::{Glance, LookError, LookReply};
+use standing::Shelf;
 
 /// What the broker needs to know; its own section of the configuration, proved.
 #[derive(Clone, Debug)]
@@ -40,6 +44,10 @@ pub struct BrokerSettings {
     pub queue: usize,
     /// Heads that reading may create, per second.
     pub new_heads_per_second: u32,
+    /// Orders that may stand at a time, in all nodes together.
+    pub standing_orders: usize,
+    /// Streams of one subject on all nodes; nothing where they are not counted.
+    pub leases: Option<leases::LeaseSettings>,
     pub backend: BackendSettings,
 }
 
@@ -51,12 +59,13 @@ pub enum BackendSettings {
 }
 
 /// A way to the broker thread. A clone is cheap and speaks to the same node.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Broker {
     commands: mpsc::Sender<Command>,
     connected: watch::Receiver<bool>,
     clock: Clock,
-    orders: broadcast::Sender<Arc<Order>>,
+    shelf: Arc<Shelf>,
+    leases: leases::Leases,
     /// Events that one look at a history may bring.
     look_events: usize,
 }
@@ -71,6 +80,9 @@ enum Command {
     Time(oneshot::Sender<Result<u64, LookError>>),
     /// An order, as text, for all nodes.
     Tell(String, oneshot::Sender<Result<(), control::TellError>>),
+    /// An order that holds for a while.
+    Stand(Standing, oneshot::Sender<Result<(), control::StandError>>),
+    Lease(leases::Wish, leases::LeaseReply),
 }
 
 /// An event that somebody wants published.

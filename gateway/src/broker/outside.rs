@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use futures_util::stream::FuturesUnordered;
 use sluice_wire::channel::Channel;
@@ -11,14 +12,17 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::batch::Outcome;
 use super::clock::Clock;
-use super::control::TellError;
+use super::control::{StandError, TellError};
 use super::embedded::Embedded;
 use super::history::{Glance, LookError, LookReply};
+use super::leases::{LeaseReply, Leases, Wish};
 use super::redis::Redis;
+use super::standing::{NoRoom, Shelf};
 use super::{Publication, PublishError};
 use crate::hub::exchange::{Full, Note, Query, ReadId, Reading, ToWorker, WorkerId, World};
-use crate::metrics::{BrokerMetrics, HubMetrics};
-use crate::reasons::Arrival;
+use crate::metrics::{BrokerMetrics, HubMetrics, LimitMetrics};
+use crate::orders::{ConnectionId, Standing};
+use crate::reasons::{Arrival, LimitName};
 
 /// Something that was asked of the backend has come back.
 pub(super) enum Done {
@@ -26,12 +30,16 @@ pub(super) enum Done {
     Heads(Option<Vec<(Channel, Option<Position>)>>),
     Published,
     Looked,
+    /// Who has lost a place.
+    Leased(Vec<ConnectionId>),
 }
 
 /// Publishes that may wait for Redis at the same time; one more is refused.
 const PUBLISHES_IN_FLIGHT: usize = 1_024;
 /// Looks for pages of history that may wait for Redis at the same time; one more is refused.
 const LOOKS_IN_FLIGHT: usize = 256;
+/// Places of subjects that may wait for Redis at the same time; one more is not asked for.
+const LEASES_IN_FLIGHT: usize = 4_096;
 /// Questions that one pipeline carries.
 const READS_PER_PIPELINE: usize = 32;
 
@@ -40,17 +48,27 @@ pub(super) enum Backend {
     Embedded(Box<Embedded>),
 }
 
+/// What the thread counts.
+pub(super) struct LoopMetrics {
+    pub hub: HubMetrics,
+    pub broker: BrokerMetrics,
+    pub limits: LimitMetrics,
+}
+
 pub(super) struct Outside {
     pub backend: Backend,
     pub pending: FuturesUnordered<Pin<Box<dyn Future<Output = Done>>>>,
     pub hub: HubMetrics,
     pub broker: BrokerMetrics,
+    pub leases: Leases,
     pub clock: Clock,
+    limits: LimitMetrics,
     /// Channels by topic, so that a message costs one look-up.
     topics: HashMap<Vec<u8>, Channel>,
     workers: Vec<mpsc::Sender<ToWorker>>,
     publishing: usize,
     looking: usize,
+    leasing: usize,
     batch: Vec<(ReadId, Query)>,
 }
 
@@ -58,19 +76,23 @@ impl Outside {
     pub(super) fn new(
         backend: Backend,
         workers: Vec<mpsc::Sender<ToWorker>>,
-        metrics: (HubMetrics, BrokerMetrics),
+        metrics: LoopMetrics,
+        leases: Leases,
         clock: Clock,
     ) -> Outside {
         Outside {
             backend,
             pending: FuturesUnordered::new(),
-            hub: metrics.0,
-            broker: metrics.1,
+            hub: metrics.hub,
+            broker: metrics.broker,
+            leases,
             clock,
+            limits: metrics.limits,
             topics: HashMap::new(),
             workers,
             publishing: 0,
             looking: 0,
+            leasing: 0,
             batch: Vec::new(),
         }
     }
@@ -225,6 +247,85 @@ impl Outside {
                 }));
                 None
             }
+        }
+    }
+}
+
+impl Outside {
+    /// Makes an order stand; this node obeys before the answer.
+    pub(super) fn stand(
+        &mut self,
+        standing: Standing,
+        shelf: Arc<Shelf>,
+        reply: oneshot::Sender<Result<(), StandError>>,
+    ) {
+        match &self.backend {
+            Backend::Embedded(_) => {
+                let taken = shelf.take_bounded(standing);
+                let taken = taken.map_err(|NoRoom| StandError::NoRoom(shelf.limit()));
+                reply.send(taken).ok();
+            }
+            Backend::Redis(_) if self.looking >= LOOKS_IN_FLIGHT => {
+                let busy = "too much is waiting for Redis".to_owned();
+                reply.send(Err(StandError::Unavailable(busy))).ok();
+            }
+            Backend::Redis(redis) => {
+                let link = redis.data();
+                self.looking += 1;
+                self.pending.push(Box::pin(async move {
+                    let stands = link.stand(&standing, shelf.limit()).await;
+                    if stands.is_ok() {
+                        shelf.take(standing);
+                    }
+                    reply.send(stands).ok();
+                    Done::Looked
+                }));
+            }
+        }
+    }
+    /// A wish for a place has its answer.
+    pub(super) fn leased(&mut self) {
+        self.leasing -= 1;
+    }
+
+    /// Takes a subject's place, and gives those who have lost theirs where that is known at once.
+    pub(super) fn lease(&mut self, wish: Wish, reply: LeaseReply) -> Vec<ConnectionId> {
+        match &self.backend {
+            Backend::Embedded(_) => {
+                let (answer, evicted) = self.leases.take_here(&wish);
+                // A caller who has gone gives the place back with the answer; so below.
+                drop(reply.send(Some(answer)));
+                evicted
+            }
+            Backend::Redis(_) if self.leasing >= LEASES_IN_FLIGHT => {
+                drop(reply.send(None));
+                Vec::new()
+            }
+            Backend::Redis(redis) => {
+                let (link, leases) = (redis.data(), self.leases.clone());
+                self.leasing += 1;
+                self.pending.push(Box::pin(async move {
+                    let (answer, evicted) = leases.take(&link, &wish).await;
+                    drop(reply.send(answer));
+                    Done::Leased(evicted)
+                }));
+                Vec::new()
+            }
+        }
+    }
+
+    /// A stream has to end for a newer one of its subject.
+    pub(super) fn count_eviction(&self) {
+        let hits = &self.limits.hits;
+        hits.of(LimitName::ConnectionsPerSubject).inc();
+    }
+
+    /// Counts what the embedded broker has had no room for.
+    pub(super) fn count_limits(&mut self) {
+        if let Backend::Embedded(embedded) = &mut self.backend {
+            let refused = std::mem::take(&mut embedded.refused);
+            let hits = self.limits.hits.of(LimitName::EmbeddedChannels);
+            hits.inc_by(refused);
         }
     }
 }

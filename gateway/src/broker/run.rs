@@ -1,22 +1,29 @@
 //! The broker thread: one loop that feeds the node core with questions,
 //! pushes, answers and time, and never waits for any of them alone.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use sluice_wire::event::decode;
-use tokio::sync::{mpsc, watch};
+use sluice_wire::keys::Keys;
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::clock::Clock;
 use super::control::Orders;
 use super::embedded::Embedded;
-use super::outside::{Backend, Done, Outside};
-use super::redis::{Outlets, Redis};
+use super::keeper::Keeper;
+use super::leases::Leases;
+use super::outside::{Backend, Done, LoopMetrics, Outside};
+use super::redis::{DataLink, Outlets, Redis};
 use super::reports::{self, Counters, Reporter};
+use super::standing::Shelf;
 use super::{BackendSettings, Broker, BrokerSettings, Command, Push, TICK, WorkerPort};
+use crate::hub::exchange::ToWorker;
 use crate::hub::node::Node;
 use crate::metrics::Metrics;
+use crate::orders::{ConnectionId, Order};
 use crate::reasons::{DropReason, SyncCause};
 
 /// Messages taken from one queue before the others have their turn.
@@ -53,34 +60,31 @@ pub fn start(
     let embedded = matches!(settings.backend, BackendSettings::Embedded(_));
     let (connected, is_connected) = watch::channel(embedded);
     let (counters, ends) = reports::counters(workers);
-    let (queues, ports) = ends
-        .into_iter()
-        .enumerate()
-        .map(|(worker, counter)| {
-            let (queue, messages) = mpsc::channel(settings.worker_queue);
-            let port = WorkerPort {
-                worker,
-                messages,
-                counter,
-            };
-            (queue, port)
-        })
-        .unzip();
+    let (queues, ports) = ports(ends, settings.worker_queue);
     let (stop, stopped) = watch::channel(false);
     let (ready, started) = std::sync::mpsc::sync_channel(1);
-    let topic = match &settings.backend {
+    let keys = match &settings.backend {
         BackendSettings::Embedded(_) => None,
-        BackendSettings::Redis(redis) => Some(redis.keys.orders_topic()),
+        BackendSettings::Redis(redis) => Some(redis.keys.clone()),
     };
-    let orders = Orders::new(topic);
+    let count = metrics.control.standing_orders.clone();
+    let limit = settings.standing_orders;
+    let shelf = Arc::new(Shelf::new(embedded, limit, clock.clone(), count));
+    let orders = Orders::new(keys.as_ref().map(Keys::orders_topic), Arc::clone(&shelf));
+    let leases = Leases::new(settings.leases, keys, metrics.limits.clone());
     let broker = Broker {
         commands,
-        orders: orders.sender(),
-        connected: is_connected,
+        shelf,
+        leases: leases.clone(),
+        connected: is_connected.clone(),
         clock: clock.clone(),
         look_events: super::history::look_events(settings.events.event_bytes),
     };
-    let metrics = (metrics.hub.clone(), metrics.broker.clone());
+    let metrics = LoopMetrics {
+        hub: metrics.hub.clone(),
+        broker: metrics.broker.clone(),
+        limits: metrics.limits.clone(),
+    };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
@@ -90,7 +94,7 @@ pub fn start(
             let _guard = runtime.enter();
             match Loop::new(
                 &settings,
-                (queues, asked, orders),
+                (queues, asked, orders, leases),
                 metrics,
                 connected,
                 clock,
@@ -98,7 +102,8 @@ pub fn start(
                 Ok((turn, subscriber)) => {
                     drop(ready.send(Ok(())));
                     let reporter = turn.reporter(&settings, counters);
-                    runtime.block_on(turn.run(subscriber, reporter, stopped));
+                    let keeper = turn.keeper(is_connected);
+                    runtime.block_on(turn.run(subscriber, (reporter, keeper), stopped));
                 }
                 Err(error) => drop(ready.send(Err(error))),
             }
@@ -116,6 +121,25 @@ pub fn start(
         Ok(Err(error)) => Err(error.into()),
         Err(_) => Err(std::io::Error::other("it ended at once").into()),
     }
+}
+
+/// A queue to each worker, and the workers' ends.
+fn ports(
+    counters: Vec<reports::Counter>,
+    most: usize,
+) -> (Vec<mpsc::Sender<ToWorker>>, Vec<WorkerPort>) {
+    let counters = counters.into_iter().enumerate();
+    counters
+        .map(|(worker, counter)| {
+            let (queue, messages) = mpsc::channel(most);
+            let port = WorkerPort {
+                worker,
+                messages,
+                counter,
+            };
+            (queue, port)
+        })
+        .unzip()
 }
 
 impl Drop for BrokerThread {
@@ -141,16 +165,16 @@ struct Loop {
 }
 
 type Queues = (
-    Vec<mpsc::Sender<crate::hub::exchange::ToWorker>>,
+    Vec<mpsc::Sender<ToWorker>>,
     mpsc::Receiver<Command>,
     Orders,
+    Leases,
 );
-type LoopMetrics = (crate::metrics::HubMetrics, crate::metrics::BrokerMetrics);
 
 impl Loop {
     fn new(
         settings: &BrokerSettings,
-        (workers, commands, orders): Queues,
+        (workers, commands, orders, leases): Queues,
         metrics: LoopMetrics,
         connected: watch::Sender<bool>,
         clock: Clock,
@@ -158,7 +182,7 @@ impl Loop {
         let (sender, pushes) = mpsc::channel(settings.queue);
         let (backend, subscriber, connected) = match &settings.backend {
             BackendSettings::Embedded(embedded) => {
-                metrics.1.connected.set(1);
+                metrics.broker.connected.set(1);
                 let embedded = Embedded::new(*embedded, settings.events);
                 (Backend::Embedded(Box::new(embedded)), None, Some(connected))
             }
@@ -166,7 +190,8 @@ impl Loop {
                 let outlets = Outlets {
                     pushes: sender,
                     connected,
-                    metrics: metrics.1.clone(),
+                    metrics: metrics.broker.clone(),
+                    limits: metrics.limits.clone(),
                 };
                 let (redis, subscriber) =
                     Redis::new(redis, settings, settings.events, clock.clone(), outlets)?;
@@ -176,7 +201,7 @@ impl Loop {
         let node = Node::new(workers.len(), settings.node);
         let turn = Loop {
             node,
-            outside: Outside::new(backend, workers, metrics, clock),
+            outside: Outside::new(backend, workers, metrics, leases, clock),
             commands,
             pushes,
             orders,
@@ -197,15 +222,46 @@ impl Loop {
         }
     }
 
+    /// Nothing where no other node gives orders.
+    fn keeper(&self, connected: watch::Receiver<bool>) -> Option<Keeper> {
+        match &self.outside.backend {
+            Backend::Embedded(_) => None,
+            Backend::Redis(redis) => {
+                let shelf = Arc::clone(self.orders.shelf());
+                Some(Keeper::new(shelf, redis.data(), connected))
+            }
+        }
+    }
+
+    fn data(&self) -> Option<Arc<DataLink>> {
+        match &self.outside.backend {
+            Backend::Redis(redis) => Some(redis.data()),
+            Backend::Embedded(_) => None,
+        }
+    }
+
     async fn run(
         self,
         subscriber: Option<super::redis::Subscriber>,
-        mut reporter: Option<Reporter>,
+        (mut reporter, mut keeper): (Option<Reporter>, Option<Keeper>),
         mut stop: watch::Receiver<bool>,
     ) {
         let report = async {
             match &mut reporter {
                 Some(reporter) => reporter.run().await,
+                None => std::future::pending().await,
+            }
+        };
+        let keep = async {
+            match &mut keeper {
+                Some(keeper) => keeper.run().await,
+                None => std::future::pending().await,
+            }
+        };
+        let (leases, data) = (self.outside.leases.clone(), self.data());
+        let hold = async {
+            match &data {
+                Some(data) => leases.run(data).await,
                 None => std::future::pending().await,
             }
         };
@@ -219,10 +275,15 @@ impl Loop {
             () = self.turns() => {}
             () = supervise => {}
             () = report => {}
+            () = keep => {}
+            () = hold => {}
             _ = stop.wait_for(|stop| *stop) => {}
         }
         if let Some(reporter) = reporter {
             reporter.leave().await;
+        }
+        if let Some(data) = &data {
+            leases.leave(data).await;
         }
     }
 
@@ -268,6 +329,14 @@ impl Loop {
                 if let Some(order) = self.outside.tell(order, reply) {
                     self.orders.hear(order.as_bytes());
                 }
+            }
+            Command::Stand(standing, reply) => {
+                let shelf = Arc::clone(self.orders.shelf());
+                self.outside.stand(standing, shelf, reply);
+            }
+            Command::Lease(wish, reply) => {
+                let evicted = self.outside.lease(wish, reply);
+                self.evict(evicted);
             }
         }
     }
@@ -315,6 +384,10 @@ impl Loop {
         match done {
             Done::Published => self.outside.published(),
             Done::Looked => self.outside.looked(),
+            Done::Leased(evicted) => {
+                self.outside.leased();
+                self.evict(evicted);
+            }
             Done::Heads(heads) => self.node.audited(heads, &mut self.outside, now),
             Done::Reads(reads) => {
                 for (id, channel, reading) in reads {
@@ -325,8 +398,19 @@ impl Loop {
         }
     }
 
+    /// Ends streams wherever they are. One that is not reached goes on, and holds its place again with its next renewal.
+    fn evict(&mut self, connections: Vec<ConnectionId>) {
+        for connection in connections {
+            self.outside.count_eviction();
+            let (reply, answer) = oneshot::channel();
+            drop(answer);
+            self.command(Command::Tell(Order::Evict { connection }.to_json(), reply));
+        }
+    }
+
     fn tick(&mut self) {
         let now = self.outside.clock.now();
+        self.outside.count_limits();
         if let Backend::Redis(redis) = &self.outside.backend
             && redis.has_overflowed()
         {

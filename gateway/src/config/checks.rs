@@ -1,7 +1,10 @@
 //! What must hold of each section, and between sections, before anything starts.
 
+mod limits;
 mod node;
+mod redis_tls;
 mod requests;
+mod tls;
 
 use std::time::Duration;
 
@@ -9,8 +12,8 @@ use super::findings::Findings;
 use super::kinds::{Secret, Size};
 use super::sections::{
     AdminConfig, AuthConfig, AuthMode, BrokerConfig, BrokerMode, DrainConfig, HealthConfig,
-    HistoryConfig, HttpConfig, JwtConfig, LimitsConfig, LogConfig, PollConfig, RedisConfig,
-    RedisMode, StreamConfig,
+    HistoryConfig, HttpConfig, JwtConfig, LogConfig, PollConfig, RedisConfig, RedisMode,
+    StreamConfig,
 };
 use super::{Config, origin};
 
@@ -19,6 +22,7 @@ pub const SECRET_MIN_BYTES: usize = 32;
 const ADMIN_TOKEN_MIN_BYTES: usize = 16;
 const PREFIX_MAX_BYTES: usize = 64;
 const ORIGINS_MAX: usize = 256;
+const NETWORKS_MAX: usize = 256;
 
 const fn ms(count: u64) -> Duration {
     Duration::from_millis(count)
@@ -38,6 +42,8 @@ pub fn check(config: &Config) -> Findings {
     let mut findings = Findings::default();
     node::name(&config.node, &mut findings);
     http(&config.http, &mut findings);
+    tls::files(&config.tls, &mut findings);
+    tls::http2(config, &mut findings);
     admin(&config.admin, &mut findings);
     broker(&config.broker, &config.redis, &mut findings);
     redis(&config.redis, &mut findings);
@@ -45,7 +51,8 @@ pub fn check(config: &Config) -> Findings {
     history(&config.history, &mut findings);
     stream(&config.stream, &mut findings);
     poll(&config.poll, &mut findings);
-    limits(&config.limits, &mut findings);
+    limits::check(&config.limits, &mut findings);
+    limits::callers(&config.limits, &mut findings);
     node::reports(&config.redis, &mut findings);
     requests::check(&config.limits, &mut findings);
     drain(&config.drain, &mut findings);
@@ -74,6 +81,12 @@ fn http(http: &HttpConfig, found: &mut Findings) {
         found.refuse(
             "http.cors_origins",
             format!("more than {ORIGINS_MAX} origins"),
+        );
+    }
+    if http.trusted_proxies.len() > NETWORKS_MAX {
+        found.refuse(
+            "http.trusted_proxies",
+            format!("more than {NETWORKS_MAX} ranges"),
         );
     }
     for text in &http.cors_origins {
@@ -120,6 +133,7 @@ fn redis(redis: &RedisConfig, found: &mut Findings) {
     if redis.sentinel_master.is_some() && redis.mode != RedisMode::Sentinel {
         found.refuse("redis.sentinel_master", "is only for redis.mode sentinel");
     }
+    redis_tls::check(redis, found);
     let prefix = redis.prefix.as_bytes();
     let visible = prefix
         .iter()
@@ -292,70 +306,6 @@ fn poll(poll: &PollConfig, found: &mut Findings) {
         &poll.max_timeout,
         "poll.timeout",
         &poll.timeout,
-    );
-}
-
-fn limits(limits: &LimitsConfig, found: &mut Findings) {
-    found.within("limits.connections", &limits.connections, 0, 10_000_000);
-    found.within(
-        "limits.channels_per_connection",
-        &limits.channels_per_connection,
-        1,
-        32,
-    );
-    found.within(
-        "limits.event_bytes",
-        &limits.event_bytes,
-        Size::bytes(1),
-        Size::mib(16),
-    );
-    found.within("limits.ring_events", &limits.ring_events, 1, 1 << 20);
-    found.within(
-        "limits.ring_bytes",
-        &limits.ring_bytes,
-        Size::kib(64),
-        Size::mib(1024),
-    );
-    found.within("limits.worker_queue", &limits.worker_queue, 16, 1 << 20);
-    found.within("limits.broker_queue", &limits.broker_queue, 16, 1 << 20);
-    found.within("limits.sync_buffer", &limits.sync_buffer, 1, 1 << 16);
-    found.within("limits.backfills", &limits.backfills, 1, 4096);
-    found.within("limits.backfill_page", &limits.backfill_page, 1, 10_000);
-    found.within(
-        "limits.backfill_events",
-        &limits.backfill_events,
-        1,
-        1_000_000,
-    );
-    found.within(
-        "limits.new_heads_per_second",
-        &limits.new_heads_per_second,
-        1,
-        1_000_000,
-    );
-    found.within(
-        "limits.embedded_channels",
-        &limits.embedded_channels,
-        1,
-        1_000_000,
-    );
-    found.within(
-        "limits.streams_per_connection",
-        &limits.streams_per_connection,
-        1,
-        10_000,
-    );
-    found.at_least(
-        "limits.ring_bytes",
-        &limits.ring_bytes,
-        "limits.event_bytes",
-        &limits.event_bytes,
-    );
-    found.at_least(
-        "limits.backfill_events",
-        &limits.backfill_events,
-        "limits.backfill_page",
-        &limits.backfill_page,
     );
 }
 

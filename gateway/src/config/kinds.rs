@@ -140,6 +140,11 @@ impl RedisUrl {
     pub fn expose(&self) -> &str {
         &self.0
     }
+
+    /// Whether it asks for TLS.
+    pub fn has_tls(&self) -> bool {
+        self.0.starts_with("rediss://")
+    }
 }
 
 impl FromStr for RedisUrl {
@@ -147,12 +152,11 @@ impl FromStr for RedisUrl {
 
     // The text may hold a password, so no message repeats it.
     fn from_str(text: &str) -> Result<RedisUrl, String> {
-        let shape = "write redis://[user:password@]host[:port][/db]";
-        if text.starts_with("rediss://") {
-            return Err("TLS to Redis (rediss://) is not available yet in this version".to_owned());
-        }
-        if !text.starts_with("redis://") {
-            return Err(format!("does not begin with redis://; {shape}"));
+        let shape = "write redis://[user:password@]host[:port][/db], or rediss:// for TLS";
+        if !text.starts_with("redis://") && !text.starts_with("rediss://") {
+            return Err(format!(
+                "does not begin with redis:// or rediss://; {shape}"
+            ));
         }
         if text.contains(',') {
             return Err("several nodes need redis.mode sentinel or cluster, not available yet in this version".to_owned());
@@ -160,6 +164,11 @@ impl FromStr for RedisUrl {
         let url = url::Url::parse(text).map_err(|error| format!("{error}; {shape}"))?;
         if url.host_str().is_none_or(str::is_empty) {
             return Err(format!("names no host; {shape}"));
+        }
+        if url.fragment().is_some() || url.query().is_some() {
+            return Err(format!(
+                "has a query or a fragment, and certificates are always verified (see redis.ca_file); {shape}"
+            ));
         }
         let db = url.path().trim_matches('/');
         if !db.is_empty() && db.parse::<u16>().is_err() {
@@ -173,8 +182,9 @@ impl FromStr for RedisUrl {
 
 impl fmt::Display for RedisUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = if self.has_tls() { "rediss" } else { "redis" };
         match self.0.rsplit_once('@') {
-            Some((_, place)) => write!(f, "redis://{REDACTED}@{place}"),
+            Some((_, place)) => write!(f, "{scheme}://{REDACTED}@{place}"),
             None => f.write_str(&self.0),
         }
     }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::forms::{duration, list, off_or_duration, optional, text};
 use super::kinds::{RedisUrl, Secret, Size, choice};
+use super::network::Network;
 
 /// `[node]`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -30,10 +31,38 @@ pub struct HttpConfig {
     pub cors_origins: Vec<String>,
     #[serde(with = "text")]
     pub body_bytes: Size,
+    #[serde(with = "text")]
+    pub head_bytes: Size,
     #[serde(with = "duration")]
     pub head_timeout: Duration,
     #[serde(with = "duration")]
     pub keep_alive: Duration,
+    #[serde(with = "list")]
+    pub trusted_proxies: Vec<Network>,
+    #[serde(with = "text")]
+    pub forwarded_header: ForwardedHeader,
+}
+
+choice! {
+    /// Where trusted proxies write whom they speak for.
+    ForwardedHeader {
+        XForwardedFor = "x-forwarded-for",
+        /// RFC 7239.
+        Forwarded = "forwarded",
+    }
+}
+
+/// `[tls]`: the certificate of the public listener.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct TlsConfig {
+    /// Both or none.
+    #[serde(with = "optional")]
+    pub certificate_file: Option<String>,
+    #[serde(with = "optional")]
+    pub key_file: Option<String>,
+    #[serde(with = "duration")]
+    pub reload_interval: Duration,
 }
 
 /// `[admin]`: the listener for probes, metrics and commands.
@@ -85,6 +114,12 @@ pub struct RedisConfig {
     /// Present whenever the broker is Redis.
     #[serde(with = "optional")]
     pub url: Option<RedisUrl>,
+    #[serde(with = "optional")]
+    pub ca_file: Option<String>,
+    #[serde(with = "optional")]
+    pub client_certificate_file: Option<String>,
+    #[serde(with = "optional")]
+    pub client_key_file: Option<String>,
     #[serde(with = "text")]
     pub mode: RedisMode,
     #[serde(with = "optional")]
@@ -231,13 +266,38 @@ pub struct LimitsConfig {
     pub new_heads_per_second: u32,
     pub embedded_channels: usize,
     pub streams_per_connection: usize,
+    pub http2_streams: usize,
+    pub http2_resets_per_second: u32,
     #[serde(with = "text")]
     pub page_bytes: Size,
     #[serde(with = "text")]
     pub batch_bytes: Size,
     pub batch_events: usize,
     pub batches_at_once: usize,
+    pub standing_orders: usize,
     pub ended_streams: usize,
+    /// 0 is off, here and in all that follow.
+    pub connections_per_ip: usize,
+    pub connections_per_subject: usize,
+    #[serde(with = "text")]
+    pub subject_policy: SubjectPolicy,
+    #[serde(with = "duration")]
+    pub subject_lease: Duration,
+    pub attempts_per_ip_per_second: u32,
+    pub attempts_per_ip_burst: u32,
+    pub publishes_per_subject_per_second: u32,
+    pub publishes_per_subject_burst: u32,
+    pub ip_entries: usize,
+}
+
+choice! {
+    /// What becomes of a subject's stream that is one too many.
+    SubjectPolicy {
+        /// It is refused.
+        Reject = "reject",
+        /// It opens, and the subject's oldest ends.
+        EvictOldest = "evict_oldest",
+    }
 }
 
 /// `[drain]`: how the node leaves.

@@ -124,7 +124,13 @@ fn dev_with_redis_uses_redis() {
     "redis.sentinel_master",
     "only for redis.mode sentinel"
 )]
-#[case::tls("SLUICE__REDIS__URL", "rediss://h", "redis.url", "not available yet")]
+#[case::insecure(
+    "SLUICE__REDIS__URL",
+    "rediss://h/#insecure",
+    "redis.url",
+    "always verified"
+)]
+#[case::ca_without_tls("SLUICE__REDIS__CA_FILE", "ca.pem", "redis.ca_file", "rediss://")]
 #[case::scheme("SLUICE__REDIS__URL", "http://h", "redis.url", "redis://")]
 #[case::db("SLUICE__REDIS__URL", "redis://h/zero", "redis.url", "database number")]
 #[case::nodes(

@@ -88,6 +88,8 @@ pub struct StreamLimits {
     pub ring_age: Duration,
     pub heartbeat: Duration,
     pub retry: Duration,
+    /// The wait that a reader is told whom a limit ends, half of it to one and a half.
+    pub limit_retry: Duration,
     pub max_age: Duration,
     /// The longest wait for channels whose place is unknown before `sluice.open`.
     pub open_wait: Duration,

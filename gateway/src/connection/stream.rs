@@ -91,6 +91,8 @@ pub struct Tally {
     pub latencies: Vec<i64>,
     pub ephemerals: u64,
     pub replayed: u64,
+    /// Polls whose answer had no room for all that was there.
+    pub cut_answers: u64,
     pub resets: Vec<ResetReason>,
     /// The same with what is needed to explain them later.
     pub skips: Vec<Skip>,
@@ -240,7 +242,8 @@ impl<T: Transport> Stream<T> {
         if self.warning_is_due(around.now, around.limits.expiring_lead) {
             self.write_warning(around.now, sheet);
         }
-        if self.opened {
+        // Nothing more for a token that was taken back, not even what was due before.
+        if self.opened && self.close != Some(CloseReason::Revoked) {
             self.drain(around, sheet);
         }
         if let Some(reason) = self.close
@@ -276,8 +279,7 @@ impl<T: Transport> Stream<T> {
 
     fn write_close(&mut self, reason: CloseReason, around: &Around<'_>, sheet: &mut Sheet) {
         self.ended = true;
-        let retry = (reason == CloseReason::Drain)
-            .then(|| Duration::from_millis(200).mul_f64(1.0 + 9.0 * around.jitter));
+        let retry = retry_after(reason, around);
         let cursor = self.cursor();
         sheet.notice(&blocks::close(reason, retry), &cursor);
     }
@@ -316,6 +318,25 @@ impl<T: Transport> Stream<T> {
             cursor::write_many(places, &mut id);
         }
         id
+    }
+}
+
+/// The wait that a stream's end is told with, where that matters: short where another node takes over at once, long
+/// where whoever comes back would push out somebody else.
+fn retry_after(reason: CloseReason, around: &Around<'_>) -> Option<Duration> {
+    match reason {
+        CloseReason::Drain => Some(Duration::from_millis(200).mul_f64(1.0 + 9.0 * around.jitter)),
+        CloseReason::Limit => Some(around.limits.limit_retry.mul_f64(0.5 + around.jitter)),
+        CloseReason::ClientGone
+        | CloseReason::TransportError
+        | CloseReason::SlowConsumer
+        | CloseReason::PollDone
+        | CloseReason::MaxAge
+        | CloseReason::Overload
+        | CloseReason::TokenExpired
+        | CloseReason::Revoked
+        | CloseReason::Disconnected
+        | CloseReason::Unavailable => None,
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod explain;
 mod index;
+pub mod list;
 mod memory;
 mod obey;
 mod renewal;
@@ -49,6 +50,7 @@ pub struct LocalChannel {
 pub struct Bystander<'a> {
     pub id: ConnectionId,
     pub holder: &'a Holder,
+    pub opened_at: Duration,
     seats: &'a [Seat],
     channels: &'a Slab<LocalChannel>,
 }
@@ -237,6 +239,7 @@ impl<T: Transport> Worker<T> {
             let bystander = Bystander {
                 id: stream.id,
                 holder: &stream.holder,
+                opened_at: stream.opened_at,
                 seats: &stream.seats,
                 channels,
             };

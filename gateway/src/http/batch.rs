@@ -1,7 +1,7 @@
 //! `POST /v1/publish`: many events, one NDJSON line each. Refuses the whole only before anything is published; from
 //! then on every line has an answer of its own.
 
-mod line;
+pub mod line;
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -17,13 +17,14 @@ use sluice_wire::position::Position;
 use tokio::sync::SemaphorePermit;
 
 use self::line::Line;
+use super::admission::Publishing;
 use super::credentials::recognise;
 use super::problem::{Code, Problem};
 use super::routes::Public;
 use super::{body, publish};
 use crate::auth::{Action, Grant};
 use crate::broker::{Publication, PublishError};
-use crate::reasons::PublishOutcome;
+use crate::reasons::{LimitName, PublishOutcome};
 
 const NDJSON: &str = "application/x-ndjson";
 /// Channels of one batch that are published to at the same time.
@@ -55,13 +56,15 @@ pub async fn post(
     })?;
     let mut answers: Vec<Answer> = Vec::with_capacity(lines.len());
     let mut channels = Channels::default();
+    let mut publishing = Publishing::new(&request, &grant, &public);
     for line in lines {
         let Line {
             number,
             channel,
             event,
         } = line;
-        let outcome = match event.and_then(|event| allowed(event, &grant, &public)) {
+        let event = event.and_then(|event| allowed(event, &grant, &public));
+        let outcome = match event.and_then(|event| publishing.take().map(|()| event)) {
             Ok(event) => {
                 let traceparent = traceparent.clone();
                 channels.add(
@@ -116,15 +119,19 @@ async fn accept<'a>(
         let detail = format!(
             "this node has {most} batches under way, as many as it may; nothing was published"
         );
-        let problem = Problem::new(Code::Overloaded, detail).retry_after(COME_AGAIN);
+        let problem = Problem::new(Code::Overloaded, detail)
+            .of_limit(LimitName::BatchesAtOnce)
+            .retry_after(COME_AGAIN);
         (PublishOutcome::Unavailable, problem)
     })?;
     let body = body::read(payload, limits.batch_bytes, limits.batch_wait).await;
+    let body = body
+        .map_err(|problem| problem.of_another_limit(LimitName::BodyBytes, LimitName::BatchBytes));
     let lines = line::read(&body.map_err(refused)?, limits.batch_events);
     let lines = lines.ok_or_else(|| {
         let most = limits.batch_events;
         let detail = format!("the batch has more than {most} events; nothing was published");
-        refused(Problem::new(Code::BodyTooLarge, detail))
+        refused(Problem::new(Code::BodyTooLarge, detail).of_limit(LimitName::BatchEvents))
     })?;
     Ok(Accepted {
         lines,
@@ -235,6 +242,9 @@ fn text(answers: &[Answer], public: &Public) -> Vec<u8> {
         .filter_map(|a| Some((a, a.outcome.as_ref()?)))
     {
         public.http.published.of(counted(outcome)).inc();
+        if let Some(limit) = outcome.as_ref().err().and_then(Problem::limit) {
+            public.limit_metrics.hits.of(limit).inc();
+        }
         let error = outcome.as_ref().err().map(|problem| Told {
             code: problem.code().as_str(),
             status: problem.code().status().as_u16(),
@@ -259,6 +269,7 @@ fn counted(outcome: &Result<Position, Problem>) -> PublishOutcome {
     };
     match problem.code().status().as_u16() {
         403 => PublishOutcome::Forbidden,
+        429 => PublishOutcome::Limited,
         503 => PublishOutcome::Unavailable,
         _ => PublishOutcome::Refused,
     }

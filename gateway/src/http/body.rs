@@ -7,6 +7,7 @@ use actix_web::web;
 use bytes::Bytes;
 
 use super::problem::{Code, Problem};
+use crate::reasons::LimitName;
 
 /// Refuses a body that is compressed or otherwise encoded: it is taken as it is.
 ///
@@ -36,7 +37,8 @@ pub async fn read(payload: web::Payload, limit: usize, wait: Duration) -> Result
         return Err(Problem::new(
             Code::BodyTimeout,
             format!("the body was not complete within {wait:?}"),
-        ));
+        )
+        .of_limit(LimitName::BodyTime));
     };
     match read {
         Ok(Ok(bytes)) => Ok(bytes),
@@ -47,7 +49,8 @@ pub async fn read(payload: web::Payload, limit: usize, wait: Duration) -> Result
         Err(_) => Err(Problem::new(
             Code::BodyTooLarge,
             format!("the body has more than {limit} bytes"),
-        )),
+        )
+        .of_limit(LimitName::BodyBytes)),
     }
 }
 

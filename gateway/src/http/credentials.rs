@@ -1,5 +1,7 @@
 //! How a request carries its token, and how a caller who is not recognised or not allowed is answered (RFC 6750).
 
+use std::time::Duration;
+
 use actix_web::HttpRequest;
 use actix_web::http::header::{AUTHORIZATION, HeaderMap};
 
@@ -8,6 +10,9 @@ use super::routes::Public;
 use crate::auth::{AuthError, Grant};
 use crate::reasons::AuthCode;
 
+/// Wait that a caller is told while revocations have not been read.
+const NOT_YET_RETRY: Duration = Duration::from_secs(1);
+
 /// Recognises the caller of a request, and counts one that is not. Anonymous mode asks for nothing and looks at
 /// nothing; with tokens there is no anonymous caller.
 ///
@@ -15,6 +20,10 @@ use crate::reasons::AuthCode;
 /// [`AuthError`], to be sent as a [`Problem`].
 pub(super) async fn recognise(request: &HttpRequest, public: &Public) -> Result<Grant, AuthError> {
     let grant = grant(request.headers(), public).await;
+    let grant = grant.and_then(|grant| {
+        public.revocations.check(&grant.holder)?;
+        Ok(grant)
+    });
     grant.inspect_err(|error| public.http.auth_failures.of(error.code()).inc())
 }
 
@@ -61,6 +70,12 @@ impl From<AuthError> for Problem {
             AuthCode::InvalidToken => Code::InvalidToken,
             AuthCode::TokenExpired => Code::TokenExpired,
             AuthCode::InsufficientScope => Code::InsufficientScope,
+            AuthCode::TokenRevoked => Code::TokenRevoked,
+            AuthCode::BrokerUnavailable => {
+                // Nothing is wrong with the token: no challenge, but when to come again.
+                let problem = Problem::new(Code::BrokerUnavailable, error.to_string());
+                return problem.retry_after(NOT_YET_RETRY);
+            }
         };
         Problem::new(code, error.to_string()).challenge(challenge(&error))
     }
@@ -71,7 +86,9 @@ fn challenge(error: &AuthError) -> String {
     let code = match error {
         AuthError::Missing => return "Bearer realm=\"sluice\"".to_owned(),
         AuthError::BadAuthorization => "invalid_request",
-        AuthError::Invalid(_) | AuthError::Expired => "invalid_token",
+        AuthError::Invalid(_) | AuthError::Expired | AuthError::Revoked | AuthError::NotYet => {
+            "invalid_token"
+        }
         AuthError::Scope { .. } => "insufficient_scope",
     };
     // A quoted string must hold no quote of its own; backticks and letters are all that the texts have.

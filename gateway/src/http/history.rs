@@ -17,6 +17,7 @@ use super::problem::{Code, Problem};
 use super::routes::Public;
 use crate::auth::{Action, AuthError};
 use crate::broker::history::{LookError, Page, PageStart};
+use crate::reasons::LimitName;
 
 /// Answers a page of the channel's history as JSON; to HEAD with the same head and no body.
 ///
@@ -38,6 +39,9 @@ pub async fn get(request: HttpRequest, public: web::Data<Public>) -> Result<Http
         .await?;
     if let Some(reset) = &page.reset {
         public.resets_told.of(reset.reason).inc();
+    }
+    if items.cut {
+        public.limit_metrics.hits.of(LimitName::PageBytes).inc();
     }
     Ok(HttpResponse::Ok()
         .insert_header((header::CONTENT_TYPE, "application/json"))
@@ -125,6 +129,8 @@ struct Items<'a> {
     channel: &'a Channel,
     json: Vec<u8>,
     most_bytes: usize,
+    /// An event was left to the next page.
+    cut: bool,
 }
 
 impl Items<'_> {
@@ -133,6 +139,7 @@ impl Items<'_> {
             channel,
             json: Vec::new(),
             most_bytes,
+            cut: false,
         }
     }
 
@@ -146,6 +153,7 @@ impl Items<'_> {
         let item = envelope_json(self.channel, &event.position.to_string(), &view);
         if !self.json.is_empty() {
             if self.json.len() + 1 + item.len() > self.most_bytes {
+                self.cut = true;
                 return false;
             }
             self.json.push(b',');

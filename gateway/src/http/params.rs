@@ -10,6 +10,7 @@ use sluice_wire::channel::Channel;
 use sluice_wire::cursor::Cursor;
 
 use crate::connection::StartAt;
+use crate::reasons::LimitName;
 
 use super::problem::{Code, Problem};
 
@@ -169,7 +170,9 @@ fn channels(parameter: &str, names: &[String], limit: usize) -> Result<Vec<Chann
         if channels.len() == limit {
             let detail =
                 format!("a stream has at most {limit} channels; open another one for the rest");
-            return Err(Problem::new(Code::TooManyChannels, detail).at(parameter, name));
+            return Err(Problem::new(Code::TooManyChannels, detail)
+                .at(parameter, name)
+                .of_limit(LimitName::ChannelsPerConnection));
         }
         channels.push(channel);
     }

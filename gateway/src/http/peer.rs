@@ -1,7 +1,6 @@
 //! The TCP connection behind a request: its socket options, the streams on
 //! it, and the moment it goes away, which idle HTTP/2 streams do not notice.
 
-use std::any::Any;
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashMap;
 use std::net::Shutdown;
@@ -12,10 +11,12 @@ use std::task::Waker;
 use std::time::Duration;
 
 use actix_web::HttpRequest;
-use actix_web::dev::Extensions;
+use actix_web::dev::{Extensions, ServiceRequest};
 use actix_web::http::Version;
 use actix_web::rt::net::TcpStream;
 use socket2::{SockRef, TcpKeepalive};
+
+use super::transport::Socket;
 
 /// Options of every accepted socket.
 #[derive(Clone, Copy, Debug)]
@@ -26,7 +27,7 @@ pub struct SocketOptions {
     pub user_timeout: Duration,
 }
 
-/// Lives in the data of a connection; dropped with it.
+/// Lives in the data of a connection, and in each request of it.
 struct PeerToken {
     streams: Rc<PeerStreams>,
     socket: RawFd,
@@ -37,6 +38,10 @@ struct PeerToken {
 pub struct PeerStreams {
     gone: Cell<bool>,
     open: Cell<usize>,
+    /// Requests that have begun, ever.
+    begun: Cell<u64>,
+    /// Requests whose answers have not.
+    calls: Cell<usize>,
     wakers: RefCell<HashMap<usize, Waker>>,
     /// A duplicate of an HTTP/2 connection's descriptor, so that a stream can cut it: the streams run in tasks of
     /// their own, which outlive the socket. Nothing where the connection was gone already.
@@ -48,48 +53,79 @@ pub struct Peer {
     streams: Rc<PeerStreams>,
     /// Set where the stream has the connection to itself: HTTP/1.1.
     socket: Option<RawFd>,
+    address: Option<SocketAddr>,
 }
 
-/// Prepares an accepted connection: to be called for each, with its data.
-pub fn accept(io: &dyn Any, data: &mut Extensions, options: SocketOptions) {
-    let Some(stream) = io.downcast_ref::<TcpStream>() else {
-        return;
-    };
-    if let Err(error) = set_options(stream, options) {
-        tracing::debug!(%error, "a socket option was refused");
-    }
+/// Gives a connection its token: to be called for each, with its data.
+pub fn accept(socket: &Socket, data: &mut Extensions) {
     data.insert(PeerToken {
-        streams: Rc::default(),
-        socket: stream.as_raw_fd(),
+        streams: Rc::clone(socket.peer()),
+        socket: socket.tcp().as_raw_fd(),
     });
 }
 
-fn set_options(stream: &TcpStream, options: SocketOptions) -> std::io::Result<()> {
+/// A request on its way to its answer; dropped, it is there.
+pub struct Call(Rc<PeerStreams>);
+
+impl Call {
+    /// Counts a request on its connection.
+    #[must_use]
+    pub fn begin(request: &ServiceRequest) -> Option<Call> {
+        let streams = Rc::clone(&request.conn_data::<PeerToken>()?.streams);
+        streams.begun.set(streams.begun.get() + 1);
+        streams.calls.set(streams.calls.get() + 1);
+        Some(Call(streams))
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        let calls = &self.0.calls;
+        calls.set(calls.get().saturating_sub(1));
+    }
+}
+
+/// Sets the options of an accepted socket.
+///
+/// # Errors
+/// An option that the kernel refuses.
+pub fn set_options(stream: &TcpStream, options: SocketOptions) -> std::io::Result<()> {
     let socket = SockRef::from(stream);
     socket.set_tcp_nodelay(true)?;
     socket.set_send_buffer_size(options.send_buffer)?;
     socket.set_tcp_user_timeout(Some(options.user_timeout))?;
+    // The kernel counts these in whole seconds, and refuses 0.
+    let second = Duration::from_secs(1);
     let keepalive = TcpKeepalive::new()
-        .with_time(options.user_timeout / 2)
-        .with_interval(options.user_timeout / 6)
+        .with_time(second.max(options.user_timeout / 2))
+        .with_interval(second.max(options.user_timeout / 6))
         .with_retries(3);
     socket.set_tcp_keepalive(&keepalive)
 }
 
-impl Drop for PeerToken {
-    fn drop(&mut self) {
-        self.streams.gone.set(true);
-        for (_, waker) in self.streams.wakers.take() {
+impl PeerStreams {
+    /// The connection is closed: its streams wake, and end.
+    pub(super) fn leave(&self) {
+        self.gone.set(true);
+        for (_, waker) in self.wakers.take() {
             waker.wake();
         }
     }
-}
 
-impl PeerStreams {
     /// Whether the connection is closed.
     #[must_use]
     pub fn has_gone(&self) -> bool {
         self.gone.get()
+    }
+
+    /// How many requests have begun.
+    pub(super) fn begun(&self) -> u64 {
+        self.begun.get()
+    }
+
+    /// Whether a request waits for its answer, or a stream is open.
+    pub(super) fn is_busy(&self) -> bool {
+        self.calls.get() > 0 || self.open.get() > 0
     }
 
     /// Wakes a stream's body when the connection goes away.
@@ -135,7 +171,14 @@ impl Peer {
         Some(Peer {
             streams,
             socket: token.filter(|_| alone).map(|token| token.socket),
+            address: request.peer_addr(),
         })
+    }
+
+    /// The other end of the connection: the client, or the last proxy before this node.
+    #[must_use]
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.address
     }
 
     /// The connection's streams, where one of them can outlive it: HTTP/2. An

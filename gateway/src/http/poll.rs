@@ -16,6 +16,7 @@ use bytes::Bytes;
 use futures_util::stream;
 use tokio::io::Interest;
 
+use super::admission;
 use super::params;
 use super::peer::Peer;
 use super::problem::{Code, Problem};
@@ -51,23 +52,22 @@ pub async fn get(
     public: web::Data<Public>,
     streams: web::Data<LocalStreams>,
 ) -> Result<HttpResponse, Problem> {
+    admission::attempt(&request, &public).map_err(|refusal| refusal.turn_away(&public))?;
     let wanted = count_bad(from_query(&request, &public), &public)?;
     let terms = count_bad(terms(request.query_string(), &public.limits.poll), &public)?;
     // Before anything is waited for: until then the socket is certainly this connection's.
     let peer = Peer::of(&request, public.limits.streams_per_connection);
     let grant = authorize(&request, &wanted, &public).await?;
-    let refuse = |refusal: Refusal| {
-        refusal.count(&public);
-        refusal.problem(&public)
-    };
+    let refuse = |refusal: Refusal| refusal.turn_away(&public);
     if public.health.phase() == Phase::Draining {
         return Err(refuse(Refusal::Drain));
     }
     let peer = peer.ok_or_else(|| refuse(Refusal::Limit))?;
     let watch = peer.watch();
-    let opening = opening(&wanted, Shape::Poll(terms), &grant, &public);
-    let poll = streams.open(&opening, peer);
-    let mut poll = poll.ok_or_else(|| refuse(Refusal::Overload))?;
+    let admitted = admission::admit(&request, &grant, &public).await;
+    let admitted = admitted.map_err(refuse)?;
+    let opening = opening(&wanted, Shape::Poll(terms), (admitted.id, &grant), &public);
+    let mut poll = streams.open(&opening, peer, admitted);
     let answer = tokio::select! {
         answer = poll_fn(|context| Pin::new(&mut poll).poll_next(context)) => answer,
         () = closed(watch) => None,
@@ -107,6 +107,7 @@ pub async fn head(
     request: HttpRequest,
     public: web::Data<Public>,
 ) -> Result<HttpResponse, Problem> {
+    admission::attempt(&request, &public).map_err(|refusal| refusal.turn_away(&public))?;
     let wanted = count_bad(from_query(&request, &public), &public)?;
     count_bad(terms(request.query_string(), &public.limits.poll), &public)?;
     authorize(&request, &wanted, &public).await?;
@@ -125,7 +126,10 @@ fn head_of_answer() -> HttpResponseBuilder {
 fn no_place(reason: Option<CloseReason>, public: &Public) -> Problem {
     match reason {
         Some(CloseReason::Drain) => Refusal::Drain.problem(public),
+        // Pushed out by a newer one of its subject.
+        Some(CloseReason::Limit) => Refusal::Subject.problem(public),
         Some(CloseReason::TokenExpired) => AuthError::Expired.into(),
+        Some(CloseReason::Revoked) => AuthError::Revoked.into(),
         Some(
             CloseReason::ClientGone
             | CloseReason::TransportError
@@ -133,9 +137,8 @@ fn no_place(reason: Option<CloseReason>, public: &Public) -> Problem {
             | CloseReason::PollDone
             | CloseReason::MaxAge
             | CloseReason::Overload
-            | CloseReason::Limit
-            | CloseReason::Revoked
-            | CloseReason::Disconnected,
+            | CloseReason::Disconnected
+            | CloseReason::Unavailable,
         )
         | None => {
             let detail = "the broker has not told where these channels stand; ask again";

@@ -1,44 +1,37 @@
 //! The admin listener's probes and metrics. They answer from memory: none of them asks Redis, and liveness is about
 //! this process only, since a restart would mend nothing and drop every stream.
 
+use std::sync::Arc;
+
 use actix_web::http::StatusCode;
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use actix_web::{HttpResponse, web};
 use serde_json::json;
 
-use super::explain;
 use super::problem::{self, Code, Problem};
-use super::routes::Public;
 use crate::health::{Broker, Health, Phase, Readiness};
 use crate::metrics::Metrics;
+use crate::revocations::Revocations;
 
 /// What the probes report on.
 #[derive(Clone)]
 pub struct Probes {
     health: Health,
     metrics: Metrics,
-    /// For the commands; without it they are not routed.
-    commands: Option<web::Data<Public>>,
+    revocations: Arc<Revocations>,
 }
 
 impl Probes {
-    pub fn new(health: Health, metrics: Metrics, commands: Option<web::Data<Public>>) -> Probes {
+    pub fn new(health: Health, metrics: Metrics, revocations: Arc<Revocations>) -> Probes {
         Probes {
             health,
             metrics,
-            commands,
+            revocations,
         }
     }
 
     /// Adds `/livez`, `/readyz`, `/healthz` and `/metrics`: `App::new().configure(|app| probes.routes(app))`.
     pub fn routes(&self, app: &mut web::ServiceConfig) {
-        if let Some(public) = &self.commands {
-            app.app_data(public.clone()).service(
-                web::resource("/admin/explain")
-                    .route(web::post().to(explain::post))
-                    .default_service(web::to(|| async { problem::method_not_allowed("POST") })),
-            );
-        }
         app.app_data(web::Data::new(self.clone()))
             .route("/livez", web::get().to(livez))
             .route("/readyz", web::get().to(readyz))
@@ -61,6 +54,7 @@ impl Probes {
             "status": readiness.as_str(),
             "phase": phase,
             "broker": broker,
+            "revocations": if self.revocations.is_known() { "known" } else { "unknown" },
             "version": env!("CARGO_PKG_VERSION"),
         })
     }
@@ -127,7 +121,13 @@ mod tests {
     async fn probes_follow_the_life_of_the_node() {
         let health = Health::new(&HealthConfig { redis_grace: None });
         let metrics = Metrics::register(&Registry::new()).expect("registers");
-        let probes = Probes::new(health.clone(), metrics, None);
+        let revocations = Arc::new(Revocations::new(false));
+        let probes = Probes::new(health.clone(), metrics, Arc::clone(&revocations));
+        let (_, body) = get(&probes, "/healthz").await;
+        assert!(body.contains("\"revocations\":\"unknown\""), "{body}");
+        revocations.replace(std::iter::empty());
+        let (_, body) = get(&probes, "/healthz").await;
+        assert!(body.contains("\"revocations\":\"known\""), "{body}");
         let (status, body) = get(&probes, "/readyz").await;
         assert_eq!(status, 503);
         assert!(body.contains("\"status\":\"starting\""), "{body}");
@@ -148,11 +148,8 @@ mod tests {
     #[actix_web::test]
     async fn metrics_are_served_and_other_paths_are_problems() {
         let metrics = Metrics::register(&Registry::new()).expect("registers");
-        let probes = Probes::new(
-            Health::new(&HealthConfig { redis_grace: None }),
-            metrics,
-            None,
-        );
+        let health = Health::new(&HealthConfig { redis_grace: None });
+        let probes = Probes::new(health, metrics, Arc::new(Revocations::new(true)));
         let (status, body) = get(&probes, "/metrics").await;
         assert_eq!(status, 200);
         assert!(body.contains("sluice_build_info{version="), "{body}");

@@ -9,6 +9,8 @@ use actix_web::{HttpRequest, HttpResponse, ResponseError};
 use serde::Serialize;
 use sluice_wire::publish::Refusal;
 
+use crate::reasons::LimitName;
+
 /// Longest quote of a caller's own value in an answer, in characters.
 const QUOTE_CHARS: usize = 128;
 
@@ -55,6 +57,7 @@ codes! {
     TokenMissing = "token_missing", UNAUTHORIZED, "A token is needed";
     InvalidToken = "invalid_token", UNAUTHORIZED, "The token is not valid";
     TokenExpired = "token_expired", UNAUTHORIZED, "The token has expired";
+    TokenRevoked = "token_revoked", UNAUTHORIZED, "The token was revoked";
     InsufficientScope = "insufficient_scope", FORBIDDEN, "The token does not allow this";
     OtherSubject = "other_subject", FORBIDDEN, "The stream belongs to another subject";
     OriginNotAllowed = "origin_not_allowed", FORBIDDEN, "The page's origin is not allowed";
@@ -68,7 +71,10 @@ codes! {
     EventTooLarge = "event_too_large", PAYLOAD_TOO_LARGE, "The event is too large";
     Misdirected = "misdirected", MISDIRECTED_REQUEST, "Another node is meant";
     UnsupportedMediaType = "unsupported_media_type", UNSUPPORTED_MEDIA_TYPE, "The media type is not understood";
+    HeadTooLarge = "head_too_large", REQUEST_HEADER_FIELDS_TOO_LARGE, "The request's head is too large";
     TooManyConnections = "too_many_connections", TOO_MANY_REQUESTS, "A limit of connections is reached";
+    TooManyAttempts = "too_many_attempts", TOO_MANY_REQUESTS, "Too many requests";
+    TooManyPublishes = "too_many_publishes", TOO_MANY_REQUESTS, "Too many events";
     Internal = "internal", INTERNAL_SERVER_ERROR, "Something went wrong inside the gateway";
     BrokerUnavailable = "broker_unavailable", SERVICE_UNAVAILABLE, "The event broker is unavailable";
     Overloaded = "overloaded", SERVICE_UNAVAILABLE, "The node is too busy";
@@ -84,6 +90,7 @@ pub struct Problem {
     value: Option<String>,
     retry_after: Option<Duration>,
     challenge: Option<String>,
+    limit: Option<LimitName>,
 }
 
 impl Problem {
@@ -96,7 +103,29 @@ impl Problem {
             value: None,
             retry_after: None,
             challenge: None,
+            limit: None,
         }
+    }
+
+    /// Names the limit that was reached, so that it is told and counted.
+    #[must_use]
+    pub fn of_limit(mut self, limit: LimitName) -> Problem {
+        self.limit = Some(limit);
+        self
+    }
+
+    /// The same where some limit is named already.
+    #[must_use]
+    pub fn of_another_limit(mut self, from: LimitName, to: LimitName) -> Problem {
+        if self.limit == Some(from) {
+            self.limit = Some(to);
+        }
+        self
+    }
+
+    /// The limit that was reached.
+    pub fn limit(&self) -> Option<LimitName> {
+        self.limit
     }
 
     /// Names the parameter and quotes its value (shortened to 128 characters).
@@ -143,6 +172,8 @@ struct Body<'a> {
     parameter: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     value: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limit: Option<&'a str>,
 }
 
 impl fmt::Display for Problem {
@@ -175,6 +206,7 @@ impl ResponseError for Problem {
             detail: &self.detail,
             parameter: self.parameter.as_deref(),
             value: self.value.as_deref(),
+            limit: self.limit.map(LimitName::as_label),
         };
         // Texts and numbers only: this cannot fail, and if it did, the status still says the main thing.
         response.body(serde_json::to_vec(&body).unwrap_or_default())
@@ -192,7 +224,11 @@ impl From<Refusal> for Problem {
             Refusal::EventIdReused => Code::EventIdReused,
             Refusal::BadKeys(_) | Refusal::BadHead(_) | Refusal::BadStream => Code::Internal,
         };
-        Problem::new(code, refusal.to_string())
+        let problem = Problem::new(code, refusal.to_string());
+        if code == Code::EventTooLarge {
+            return problem.of_limit(LimitName::EventBytes);
+        }
+        problem
     }
 }
 

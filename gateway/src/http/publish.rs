@@ -5,13 +5,14 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::json;
 use sluice_wire::event::is_traceparent;
 
+use super::admission::Publishing;
 use super::credentials::recognise;
 use super::problem::{Code, Problem};
 use super::routes::Public;
 use super::{body, params};
 use crate::auth::{Action, AuthError};
 use crate::broker::{Publication, PublishError};
-use crate::reasons::PublishOutcome;
+use crate::reasons::{LimitName, PublishOutcome};
 
 /// Publishes the body as one event and answers `201` with its position.
 /// `Sluice-Event` gives the type, `Idempotency-Key` the event id.
@@ -52,9 +53,12 @@ async fn publish(
     let event_type = text(headers, "Sluice-Event").map_err(refused)?;
     let event_id = text(headers, "Idempotency-Key").map_err(refused)?;
     let traceparent = text(headers, "traceparent").map_err(refused)?;
+    let counted = Publishing::new(request, &grant, public).take();
+    counted.map_err(|problem| (PublishOutcome::Limited, problem))?;
     let limits = public.limits;
     let data = body::read(payload, limits.event_bytes, limits.body_wait)
         .await
+        .map_err(|problem| problem.of_another_limit(LimitName::BodyBytes, LimitName::EventBytes))
         .map_err(refused)?;
     let publication = Publication {
         channel: channel.clone(),

@@ -7,7 +7,7 @@ use rand::Rng;
 
 use super::problem::{Code, Problem};
 use super::routes::Public;
-use crate::reasons::{CloseReason, RejectReason};
+use crate::reasons::{CloseReason, LimitName, RejectReason};
 
 /// Why not now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +18,14 @@ pub enum Refusal {
     Limit,
     /// The node carries as many streams as it may.
     Overload,
+    /// The node has just started, and cannot tell yet which tokens are revoked.
+    NotYet,
+    /// The client's address has as many streams as it may.
+    Address,
+    /// The token's subject has as many streams on all nodes as it may.
+    Subject,
+    /// The client's address tries too often; not before so long.
+    Attempts(Duration),
 }
 
 impl Refusal {
@@ -26,12 +34,28 @@ impl Refusal {
     pub fn close_reason(self) -> CloseReason {
         match self {
             Refusal::Drain => CloseReason::Drain,
-            Refusal::Limit => CloseReason::Limit,
             Refusal::Overload => CloseReason::Overload,
+            Refusal::NotYet => CloseReason::Unavailable,
+            Refusal::Limit | Refusal::Address | Refusal::Subject | Refusal::Attempts(_) => {
+                CloseReason::Limit
+            }
         }
     }
 
-    /// Counts a request that was turned away.
+    /// The limit that is reached.
+    #[must_use]
+    pub fn limit(self) -> Option<LimitName> {
+        match self {
+            Refusal::Drain | Refusal::NotYet => None,
+            Refusal::Limit => Some(LimitName::StreamsPerConnection),
+            Refusal::Overload => Some(LimitName::Connections),
+            Refusal::Address => Some(LimitName::ConnectionsPerIp),
+            Refusal::Subject => Some(LimitName::ConnectionsPerSubject),
+            Refusal::Attempts(_) => Some(LimitName::AttemptsPerIp),
+        }
+    }
+
+    /// Counts a request that was turned away. The limit is counted with the answer: [`Refusal::problem`] names it.
     pub fn count(self, public: &Public) {
         let (rejection, _, _) = self.terms();
         public.connections.rejected.of(rejection).inc();
@@ -41,35 +65,69 @@ impl Refusal {
     #[must_use]
     pub fn wait(self, public: &Public) -> Duration {
         let mut rng = rand::rng();
-        match self {
-            Refusal::Drain => Duration::from_millis(rng.random_range(200..2_000)),
-            Refusal::Limit | Refusal::Overload => public
-                .limits
-                .overload_retry
-                .mul_f64(rng.random_range(0.5..1.5)),
-        }
+        let least = match self {
+            Refusal::Drain | Refusal::NotYet => {
+                return Duration::from_millis(rng.random_range(200..2_000));
+            }
+            Refusal::Attempts(wait) => wait,
+            Refusal::Limit | Refusal::Overload | Refusal::Address | Refusal::Subject => {
+                Duration::ZERO
+            }
+        };
+        let long = public.limits.overload_retry;
+        least.max(long.mul_f64(rng.random_range(0.5..1.5)))
     }
 
     /// 429 or 503 with `Retry-After`.
     #[must_use]
     pub fn problem(self, public: &Public) -> Problem {
         let (_, code, text) = self.terms();
-        Problem::new(code, text).retry_after(self.wait(public))
+        let wait = match self {
+            // Whoever reads statuses is told what is so.
+            Refusal::Attempts(wait) => wait,
+            Refusal::Drain
+            | Refusal::NotYet
+            | Refusal::Limit
+            | Refusal::Overload
+            | Refusal::Address
+            | Refusal::Subject => self.wait(public),
+        };
+        let problem = Problem::new(code, text).retry_after(wait);
+        match self.limit() {
+            Some(limit) => problem.of_limit(limit),
+            None => problem,
+        }
+    }
+
+    /// [`Refusal::count`] and [`Refusal::problem`] for routes that no `EventSource` calls.
+    #[must_use]
+    pub fn turn_away(self, public: &Public) -> Problem {
+        self.count(public);
+        self.problem(public)
     }
 
     /// The metric's label, the problem's code and its text.
     fn terms(self) -> (RejectReason, Code, &'static str) {
+        let too_many = |text| (RejectReason::Limit, Code::TooManyConnections, text);
         match self {
             Refusal::Drain => (RejectReason::Drain, Code::Draining, "this node is leaving"),
-            Refusal::Limit => (
-                RejectReason::Limit,
-                Code::TooManyConnections,
-                "this connection carries as many streams as it may",
-            ),
+            Refusal::Limit => too_many("this connection carries as many streams as it may"),
             Refusal::Overload => (
                 RejectReason::Overload,
                 Code::Overloaded,
                 "this node carries as many streams as it may",
+            ),
+            Refusal::NotYet => (
+                RejectReason::Unavailable,
+                Code::BrokerUnavailable,
+                "this node does not know yet which tokens are revoked; try again",
+            ),
+            Refusal::Address => too_many("your address has as many streams here as it may"),
+            Refusal::Subject => too_many("the token's subject has as many streams as it may"),
+            Refusal::Attempts(_) => (
+                RejectReason::Limit,
+                Code::TooManyAttempts,
+                "your address asks too often",
             ),
         }
     }

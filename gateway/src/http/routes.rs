@@ -5,14 +5,16 @@ use std::time::Duration;
 use actix_web::web;
 use tokio::sync::Semaphore;
 
+use super::admission::Gate;
 use super::asking::Asks;
 use super::params::SubscribeLimits;
 use super::poll::PollLimits;
 use super::{batch, dev, history, page, poll, problem, publish, renewal, subscribe};
 use crate::auth::Authenticator;
+use crate::auth::revoked::RevocationCheck;
 use crate::broker::Broker;
 use crate::health::Health;
-use crate::metrics::{ConnectionMetrics, Counters, HttpMetrics};
+use crate::metrics::{ConnectionMetrics, Counters, HttpMetrics, LimitMetrics};
 use crate::reasons::ResetReason;
 
 /// Where streams are.
@@ -23,6 +25,7 @@ pub const POLL: &str = "/v1/poll";
 /// What the public routes need; one per process, shared by its workers.
 pub struct Public {
     pub authenticator: Authenticator,
+    pub revocations: RevocationCheck,
     pub broker: Broker,
     pub health: Health,
     pub limits: PublicLimits,
@@ -33,6 +36,9 @@ pub struct Public {
     pub http: HttpMetrics,
     pub connections: ConnectionMetrics,
     pub resets_told: Counters<ResetReason>,
+    /// Who is let in.
+    pub gate: Gate,
+    pub limit_metrics: LimitMetrics,
 }
 
 /// Bounds of requests.

@@ -1,6 +1,7 @@
 //! One worker thread's streams at the edge: bodies that pull their bytes, and
 //! the one local task that feeds the worker and tells time.
 
+mod heard;
 mod orders;
 
 use std::cell::{Cell, RefCell};
@@ -15,6 +16,8 @@ use prometheus::local::LocalHistogram;
 use tokio::sync::{broadcast, watch};
 use tokio::time::{MissedTickBehavior, interval};
 
+use super::admin::connections::Question;
+use super::admission::Admitted;
 use super::dev::CutOrder;
 use super::peer::{Peer, PeerStreams};
 use crate::broker::reports::Count;
@@ -23,9 +26,9 @@ use crate::connection::stream::Pull;
 use crate::connection::worker::Worker;
 use crate::connection::{Ended, Opening, StreamLimits, Transport};
 use crate::hub::exchange::WorkerId;
-use crate::lifecycle::{Admission, Drain, Permit};
-use crate::metrics::{ConnectionMetrics, HubMetrics};
-use crate::reasons::CloseReason;
+use crate::lifecycle::Drain;
+use crate::metrics::{ConnectionMetrics, HubMetrics, LimitMetrics};
+use crate::reasons::{CloseReason, LimitName};
 
 /// Messages taken from the node before connections have their turn.
 const BATCH: usize = 256;
@@ -44,9 +47,9 @@ struct Local {
     worker: RefCell<Worker<BodyTransport>>,
     id: WorkerId,
     broker: Broker,
-    admission: Admission,
     metrics: ConnectionMetrics,
     hub: HubMetrics,
+    limits: LimitMetrics,
     seats: Cell<usize>,
     /// Gathered here and added to the node's at every tick: a histogram that
     /// all workers share would cost more than the delivery it measures.
@@ -78,22 +81,21 @@ impl LocalStreams {
         port: WorkerPort,
         broker: Broker,
         limits: StreamLimits,
-        admission: Admission,
-        metrics: (ConnectionMetrics, HubMetrics),
+        metrics: (ConnectionMetrics, HubMetrics, LimitMetrics),
         drain: watch::Receiver<Option<Drain>>,
-        cuts: broadcast::Receiver<CutOrder>,
+        (cuts, questions): (broadcast::Receiver<CutOrder>, broadcast::Receiver<Question>),
     ) -> LocalStreams {
         let streams = LocalStreams(Rc::new(Local {
             worker: RefCell::new(Worker::new(limits, rand::random())),
             id: port.worker,
             broker,
-            admission,
             latency: RefCell::new(metrics.0.delivery_latency_seconds.local()),
             metrics: metrics.0,
             hub: metrics.1,
+            limits: metrics.2,
             seats: Cell::new(0),
         }));
-        let feed = streams.clone().feed(port, drain, cuts);
+        let feed = streams.clone().feed(port, drain, (cuts, questions));
         #[expect(
             clippy::disallowed_methods,
             reason = "it ends with its thread, or with the broker"
@@ -103,10 +105,9 @@ impl LocalStreams {
         streams
     }
 
-    /// Opens a stream; `None` when the node has no room for one more.
+    /// Opens a stream for a caller who has been let in.
     #[must_use]
-    pub fn open(&self, opening: &Opening, peer: Peer) -> Option<StreamBody> {
-        let permit = self.0.admission.admit()?;
+    pub fn open(&self, opening: &Opening, peer: Peer, admitted: Admitted) -> StreamBody {
         let shared = peer.shared();
         let transport = BodyTransport { waker: None, peer };
         let key = self
@@ -114,24 +115,25 @@ impl LocalStreams {
             .worker
             .borrow_mut()
             .open(opening, transport, self.0.broker.clock().now());
+        self.end_if_revoked(key, &opening.holder);
         self.0.metrics.opened.inc();
         self.0.metrics.open.inc();
         self.send_questions();
-        Some(StreamBody {
+        StreamBody {
             streams: self.clone(),
             key,
             shared,
             empty_polls: EmptyPolls::new(Instant::now()),
             busy: false,
-            _permit: permit,
-        })
+            _admitted: admitted,
+        }
     }
 
     async fn feed(
         self,
         port: WorkerPort,
         mut drain: watch::Receiver<Option<Drain>>,
-        mut cuts: broadcast::Receiver<CutOrder>,
+        (mut cuts, mut questions): (broadcast::Receiver<CutOrder>, broadcast::Receiver<Question>),
     ) {
         let _guard = PanicGuard;
         let (mut queue, mut counter) = (port.messages, port.counter);
@@ -156,9 +158,8 @@ impl LocalStreams {
                         self.0.worker.borrow_mut().drain(clock.now() + lead, window);
                     }
                 }
-                Ok(order) = orders.recv() => {
-                    self.obey(&order);
-                }
+                heard = heard::some(&mut orders) => self.obey(&heard),
+                Ok(question) = questions.recv() => question.answer(self.seen(&question)),
                 Ok(order) = cuts.recv() => {
                     let cut = self.0.worker.borrow_mut().cut();
                     // Nobody waits for the number any more: it was too late.
@@ -234,6 +235,8 @@ impl LocalStreams {
             latency.observe(f64::from(millis) / 1_000.0);
         }
         self.0.hub.replay_events.inc_by(replayed);
+        let cut = std::mem::take(&mut tally.cut_answers);
+        self.0.limits.hits.of(LimitName::PageBytes).inc_by(cut);
         for reason in tally.resets.drain(..) {
             self.0.hub.resets_told.of(reason).inc();
         }
@@ -304,7 +307,7 @@ pub struct StreamBody {
     empty_polls: EmptyPolls,
     /// Ended for [`BusyClient`].
     busy: bool,
-    _permit: Permit,
+    _admitted: Admitted,
 }
 
 impl StreamBody {

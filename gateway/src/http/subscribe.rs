@@ -12,6 +12,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::stream;
 
 use super::accept::{self, MediaType};
+use super::admission;
 use super::body;
 use super::credentials::recognise;
 use super::params::SubscribeRequest;
@@ -36,7 +37,11 @@ pub async fn get(
     public: web::Data<Public>,
     streams: web::Data<LocalStreams>,
 ) -> Result<HttpResponse, Problem> {
+    let attempt = admission::attempt(&request, &public);
     let wanted = from_query(&request, &public);
+    if let (Err(refusal), Ok(wanted)) = (attempt, &wanted) {
+        return refuse(refusal, &request, wanted.incoming.as_deref(), &public);
+    }
     let peer = Peer::of(&request, public.limits.streams_per_connection);
     subscribe(&request, wanted, peer, &public, &streams).await
 }
@@ -49,6 +54,7 @@ pub async fn head(
     request: HttpRequest,
     public: web::Data<Public>,
 ) -> Result<HttpResponse, Problem> {
+    admission::attempt(&request, &public).map_err(|refusal| refusal.turn_away(&public))?;
     let wanted = count_bad(from_query(&request, &public), &public)?;
     let media_type = count_bad(media_type(request.headers()), &public)?;
     authorize(&request, &wanted, &public).await?;
@@ -80,6 +86,8 @@ pub async fn post(
     streams: web::Data<LocalStreams>,
 ) -> Result<HttpResponse, Problem> {
     let limits = public.limits;
+    // No `EventSource` sends a body: whoever does reads statuses.
+    admission::attempt(&request, &public).map_err(|refusal| refusal.turn_away(&public))?;
     // Before the body is waited for: until then the socket is certainly this connection's.
     let peer = Peer::of(&request, limits.streams_per_connection);
     let body = body::read(payload, limits.body_bytes, limits.body_wait).await?;
@@ -97,12 +105,22 @@ async fn subscribe(
 ) -> Result<HttpResponse, Problem> {
     let wanted = count_bad(wanted, public)?;
     let media_type = count_bad(media_type(request.headers()), public)?;
-    let grant = authorize(request, &wanted, public).await?;
+    let grant = match authorize(request, &wanted, public).await {
+        // The one refusal of a caller that passes; it is counted.
+        Err(problem) if problem.code() == Code::BrokerUnavailable => {
+            return tell(Refusal::NotYet, request, wanted.incoming.as_deref(), public);
+        }
+        grant => grant?,
+    };
     if public.health.phase() == Phase::Draining {
-        return refuse(Refusal::Drain, request, &wanted, public);
+        return refuse(Refusal::Drain, request, wanted.incoming.as_deref(), public);
     }
     let Some(peer) = peer else {
-        return refuse(Refusal::Limit, request, &wanted, public);
+        return refuse(Refusal::Limit, request, wanted.incoming.as_deref(), public);
+    };
+    let admitted = match admission::admit(request, &grant, public).await {
+        Ok(admitted) => admitted,
+        Err(refusal) => return refuse(refusal, request, wanted.incoming.as_deref(), public),
     };
     let shape = match media_type {
         MediaType::EventStream => Shape::EventStream {
@@ -110,10 +128,8 @@ async fn subscribe(
         },
         MediaType::Ndjson => Shape::Ndjson,
     };
-    match streams.open(&opening(&wanted, shape, &grant, public), peer) {
-        Some(body) => Ok(stream_head(media_type).body(body)),
-        None => refuse(Refusal::Overload, request, &wanted, public),
-    }
+    let opening = opening(&wanted, shape, (admitted.id, &grant), public);
+    Ok(stream_head(media_type).body(streams.open(&opening, peer, admitted)))
 }
 
 /// Counts a request that could not be understood.
@@ -143,7 +159,15 @@ pub(super) async fn authorize(
 ) -> Result<Grant, Problem> {
     let rejected = &public.connections.rejected;
     let grant = recognise(request, public).await;
-    let grant = grant.inspect_err(|_| rejected.of(RejectReason::Unauthorized).inc())?;
+    let grant = grant.inspect_err(|error| {
+        let passes = *error == AuthError::NotYet;
+        let reason = if passes {
+            RejectReason::Unavailable
+        } else {
+            RejectReason::Unauthorized
+        };
+        rejected.of(reason).inc();
+    })?;
     allow(&grant, wanted).inspect_err(|error| {
         public.http.auth_failures.of(error.code()).inc();
         rejected.of(RejectReason::Forbidden).inc();
@@ -166,11 +190,11 @@ fn now(public: &Public) -> SystemTime {
 pub(super) fn opening(
     wanted: &SubscribeRequest,
     shape: Shape,
-    grant: &Grant,
+    (id, grant): (ConnectionId, &Grant),
     public: &Public,
 ) -> Opening {
     Opening {
-        id: ConnectionId::from_bytes(rand::random()),
+        id,
         holder: Arc::clone(&grant.holder),
         channels: wanted.channels.clone(),
         start: wanted.start.clone(),
@@ -201,14 +225,26 @@ fn stream_head(media_type: MediaType) -> HttpResponseBuilder {
 fn refuse(
     refusal: Refusal,
     request: &HttpRequest,
-    wanted: &SubscribeRequest,
+    incoming: Option<&str>,
     public: &Public,
 ) -> Result<HttpResponse, Problem> {
     refusal.count(public);
+    tell(refusal, request, incoming, public)
+}
+
+fn tell(
+    refusal: Refusal,
+    request: &HttpRequest,
+    incoming: Option<&str>,
+    public: &Public,
+) -> Result<HttpResponse, Problem> {
     if !accept::is_event_source(request.headers()) {
         return Err(refusal.problem(public));
     }
-    let incoming = wanted.incoming.as_deref().unwrap_or_default();
+    if let Some(limit) = refusal.limit() {
+        public.limit_metrics.hits.of(limit).inc();
+    }
+    let incoming = incoming.unwrap_or_default();
     let mut block = BytesMut::new();
     let close = blocks::close(refusal.close_reason(), Some(refusal.wait(public)));
     sse::write_notice(&close, incoming.as_bytes(), &mut block);

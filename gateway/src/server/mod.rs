@@ -2,11 +2,13 @@
 //! running node, and back out of it by way of a drain.
 
 mod settings;
+pub mod tls;
 
 use std::net::TcpListener;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use actix_server::ServerBuilder;
 use actix_web::dev::{Server, ServerHandle};
 use actix_web::middleware::from_fn;
 use actix_web::{App, HttpServer, web};
@@ -17,17 +19,21 @@ use tokio::time::{Instant, sleep};
 use crate::auth::Authenticator;
 use crate::broker::run::{BrokerThread, StartError};
 use crate::broker::{Broker, WorkerPort};
-use crate::config::{BrokerMode, Config};
+use crate::config::{AuthMode, BrokerMode, Config};
 use crate::health::Health;
+use crate::http::admin::connections::Roll;
+use crate::http::admin::{self, Admin};
+use crate::http::admission::{self, Gate};
 use crate::http::asking::Asks;
 use crate::http::cors::{self, Cors};
 use crate::http::dev::Cuts;
 use crate::http::framing;
+use crate::http::head;
 use crate::http::page;
-use crate::http::peer;
 use crate::http::probes::Probes;
 use crate::http::routes::{self, Public};
 use crate::http::streams::LocalStreams;
+use crate::http::transport::{Transport, listen::listen};
 use crate::lifecycle::{Admission, Drain};
 use crate::metrics::Metrics;
 
@@ -42,6 +48,8 @@ pub struct Listeners {
 pub enum RunError {
     #[error("{0}")]
     Settings(String),
+    #[error(transparent)]
+    Tls(#[from] tls::TlsError),
     #[error(transparent)]
     Broker(#[from] StartError),
     #[error("a metric could not be registered: {0}")]
@@ -67,6 +75,7 @@ pub async fn run(
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), RunError> {
     let metrics = Metrics::register(&Registry::new())?;
+    let certificate = tls::Certificate::load(&config.tls, metrics.tls.clone())?;
     announce(&config, &listeners)?;
     let health = Health::new(&config.health);
     let workers = settings::workers(&config);
@@ -78,7 +87,9 @@ pub async fn run(
         .limit
         .set(i64::try_from(admission.limit()).unwrap_or(i64::MAX));
     let (drain, draining) = watch::channel(None);
+    let roll = Roll::new(settings::streams(&config).node);
     let seats = Arc::new(WorkerSeats {
+        roll: roll.clone(),
         ports: Mutex::new(ports),
         broker: broker.clone(),
         admission: admission.clone(),
@@ -88,8 +99,23 @@ pub async fn run(
         page: web::Data::new(settings::page(&config, listeners.public.local_addr()?)),
     });
     let shared = shared(&config, &health, &seats)?;
-    let public = public_server(&config, listeners.public, workers, shared.clone(), seats)?;
-    let admin = admin_server(listeners.admin, &health, &metrics, shared)?;
+    let tls = certificate.as_ref().map(tls::Certificate::server_config);
+    let transport = settings::transport(&config, tls.transpose()?, &metrics);
+    let public = (listeners.public, transport);
+    let public = public_server(&config, public, workers, shared.clone(), seats)?;
+    let commands = settings::admin(
+        &config,
+        listeners.admin.local_addr()?,
+        &broker,
+        roll,
+        &metrics,
+    );
+    let probes = Probes::new(
+        health.clone(),
+        metrics.clone(),
+        broker.revocations().clone(),
+    );
+    let admin = admin_server(listeners.admin, probes, commands, shared)?;
     let node = Node {
         handles: [public.handle(), admin.handle()],
         health,
@@ -101,7 +127,8 @@ pub async fn run(
     let mut running = std::pin::pin!(async { tokio::try_join!(public, admin).map(|_| ()) });
     let outcome = tokio::select! {
         ended = &mut running => return Ok(ended?),
-        () = node.follow(&broker) => Err(RunError::BrokerEnded),
+        () = tls::follow(certificate) => Ok(()),
+        () = node.follow(&broker, config.auth.mode == AuthMode::Jwt) => Err(RunError::BrokerEnded),
         () = shutdown => Ok(()),
     };
     tokio::join!(node.leave(&config), &mut running).1?;
@@ -112,7 +139,8 @@ pub async fn run(
 fn announce(config: &Config, listeners: &Listeners) -> std::io::Result<()> {
     let public = listeners.public.local_addr()?;
     let admin = listeners.admin.local_addr()?;
-    tracing::info!(%public, %admin, "listening");
+    let tls = config.tls.certificate_file.is_some();
+    tracing::info!(%public, tls, %admin, "listening");
     match config.broker.mode {
         BrokerMode::Embedded => tracing::warn!(
             "the embedded broker keeps history in this process only: one node, and all of it gone at its end; \
@@ -130,6 +158,7 @@ struct WorkerSeats {
     admission: Admission,
     metrics: Metrics,
     draining: watch::Receiver<Option<Drain>>,
+    roll: Roll,
     cuts: web::Data<Cuts>,
     page: web::Data<page::Index>,
 }
@@ -146,10 +175,13 @@ impl WorkerSeats {
             port,
             self.broker.clone(),
             settings::streams(config),
-            self.admission.clone(),
-            (self.metrics.connections.clone(), self.metrics.hub.clone()),
+            (
+                self.metrics.connections.clone(),
+                self.metrics.hub.clone(),
+                self.metrics.limits.clone(),
+            ),
             self.draining.clone(),
-            self.cuts.orders(),
+            (self.cuts.orders(), self.roll.questions()),
         ))
     }
 }
@@ -164,6 +196,7 @@ fn shared(
         .map_err(|key| RunError::Settings(format!("{key} is missing")))?;
     Ok(web::Data::new(Public {
         authenticator,
+        revocations: settings::revocations(&seats.broker),
         asks: Asks::new(seats.broker.clone()),
         broker: seats.broker.clone(),
         health: health.clone(),
@@ -172,27 +205,34 @@ fn shared(
         http: seats.metrics.http.clone(),
         connections: seats.metrics.connections.clone(),
         resets_told: seats.metrics.hub.resets_told.clone(),
+        gate: Gate::new(&settings::gate(config), seats.admission.clone()),
+        limit_metrics: seats.metrics.limits.clone(),
     }))
 }
 
 fn public_server(
     config: &Config,
-    listener: TcpListener,
+    (listener, transport): (TcpListener, Transport),
     workers: usize,
     public: web::Data<Public>,
     seats: Arc<WorkerSeats>,
 ) -> Result<Server, RunError> {
     let cors = web::Data::new(Cors::new(&config.http.cors_origins, config.dev));
-    let options = settings::sockets(config);
+    let head = web::Data::new(head::HeadBytes(config.http.head_bytes.get()));
     let per_worker = settings::sockets_per_worker(seats.admission.limit(), workers);
-    let http = config.http.clone();
     let config = config.clone();
-    let server = HttpServer::new(move || {
+    let builder = ServerBuilder::new()
+        .workers(workers)
+        .max_concurrent_connections(per_worker)
+        .disable_signals()
+        .shutdown_timeout(STOP_SECONDS);
+    let server = listen(builder, listener, transport, move || {
         let streams = seats.take(&config);
         let dev = config.dev;
         App::new()
             .app_data(public.clone())
             .app_data(cors.clone())
+            .app_data(head.clone())
             .configure(|app| {
                 if let Some(streams) = streams {
                     app.app_data(web::Data::new(streams));
@@ -203,33 +243,27 @@ fn public_server(
                 }
                 routes::add(app, dev);
             })
+            .wrap(from_fn(admission::layer))
             .wrap(from_fn(cors::layer))
             .wrap(from_fn(framing::layer))
+            .wrap(from_fn(head::layer))
     });
-    Ok(server
-        .workers(workers)
-        .max_connections(per_worker)
-        .disable_signals()
-        .shutdown_timeout(STOP_SECONDS)
-        // A client that has closed its half is gone; otherwise nobody notices before the next event.
-        .h1_allow_half_closed(false)
-        .keep_alive(http.keep_alive)
-        .client_request_timeout(http.head_timeout)
-        .on_connect(move |io, data| peer::accept(io, data, options))
-        .listen_auto_h2c(listener)?
-        .run())
+    Ok(server?.run())
 }
 
 fn admin_server(
     listener: TcpListener,
-    health: &Health,
-    metrics: &Metrics,
+    probes: Probes,
+    commands: Admin,
     public: web::Data<Public>,
 ) -> Result<Server, RunError> {
-    // The commands are for everybody who reaches the listener: only where that is this machine.
-    let commands = listener.local_addr()?.ip().is_loopback().then_some(public);
-    let probes = Probes::new(health.clone(), metrics.clone(), commands);
-    let server = HttpServer::new(move || App::new().configure(|app| probes.routes(app)));
+    let commands = web::Data::new(commands);
+    let server = HttpServer::new(move || {
+        App::new()
+            .app_data(public.clone())
+            .configure(|app| admin::routes(&commands, app))
+            .configure(|app| probes.routes(app))
+    });
     let server = server
         .workers(1)
         .disable_signals()
@@ -248,16 +282,23 @@ struct Node {
 }
 
 impl Node {
-    /// Tells health what the broker says about its connection, for as long as there is a broker.
-    async fn follow(&self, broker: &Broker) {
+    /// Tells health what the broker says about its connection, for as long as there is a broker. A node that takes
+    /// tokens has started once it knows which are revoked.
+    async fn follow(&self, broker: &Broker, takes_tokens: bool) {
         let mut connected = broker.connected();
+        let mut known = broker.revocations().known();
         loop {
-            if *connected.borrow_and_update() {
-                self.health.broker_connected();
-            } else {
-                self.health.broker_away();
+            let may_serve = *known.borrow_and_update() || !takes_tokens;
+            match *connected.borrow_and_update() {
+                true if may_serve => self.health.broker_connected(),
+                true => {}
+                false => self.health.broker_away(),
             }
-            if connected.changed().await.is_err() {
+            let changed = tokio::select! {
+                changed = connected.changed() => changed,
+                changed = known.changed() => changed,
+            };
+            if changed.is_err() {
                 return;
             }
         }

@@ -1,27 +1,40 @@
 //! What each component needs to know, out of the validated configuration.
 
 use std::net::SocketAddr;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
+use rustls::ServerConfig;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 use sluice_wire::keys::Keys;
 use sluice_wire::publish::Defaults;
 
+use crate::auth::revoked::RevocationCheck;
 use crate::broker::embedded::EmbeddedSettings;
-use crate::broker::redis::{RedisSettings, Topology};
+use crate::broker::leases::LeaseSettings;
+use crate::broker::redis::{Certificates, RedisSettings, Topology};
 use crate::broker::reports::ReportSettings;
-use crate::broker::{BackendSettings, BrokerSettings};
-use crate::config::{BrokerMode, Config, Functions};
+use crate::broker::{BackendSettings, Broker, BrokerSettings};
+use crate::config::{BrokerMode, Config, Functions, RedisConfig, SubjectPolicy};
 use crate::connection::StreamLimits;
+use crate::http::admin::access::Access;
+use crate::http::admin::connections::Roll;
+use crate::http::admin::{Admin, AdminLimits};
+use crate::http::admission::GateSettings;
+use crate::http::admission::rates::Pace;
+use crate::http::forwarded::Forwarding;
 use crate::http::page;
 use crate::http::params::SubscribeLimits;
 use crate::http::peer::SocketOptions;
 use crate::http::poll::PollLimits;
 use crate::http::routes::PublicLimits;
+use crate::http::transport::{Http2Limits, Transport};
 use crate::hub::chain::ChainLimits;
 use crate::hub::node::NodeLimits;
 use crate::hub::ring::RingLimits;
 use crate::lifecycle::Drain;
+use crate::metrics::Metrics;
 
 /// Descriptors kept for everything but streams: Redis, listeners, probes, files.
 const OTHER_DESCRIPTORS: usize = 256;
@@ -31,6 +44,8 @@ const IDLE_SOCKETS: usize = 1_024;
 const SPARE_SOCKETS: usize = 64;
 /// Descriptors to count on where the system does not tell its limit.
 const USUAL_DESCRIPTORS: usize = 1_024;
+/// How far away the end of a token may be that is accepted.
+const TOKEN_LIFETIME: Duration = Duration::from_secs(24 * 3_600);
 /// Bytes that one pull of a stream gives at most.
 const CHUNK_BYTES: usize = 64 * 1_024;
 
@@ -113,6 +128,8 @@ pub(super) fn broker(config: &Config) -> Result<BrokerSettings, String> {
         worker_queue: limits.worker_queue,
         queue: limits.broker_queue,
         new_heads_per_second: limits.new_heads_per_second,
+        standing_orders: limits.standing_orders,
+        leases: leases(config),
         backend,
     })
 }
@@ -132,7 +149,7 @@ fn redis(config: &Config) -> Result<RedisSettings, String> {
     let redis = &config.redis;
     let url = redis.url.as_ref().ok_or("redis.url is missing")?;
     Ok(RedisSettings {
-        topology: Topology::standalone(url.expose())
+        topology: Topology::standalone(url.expose(), certificates(redis)?)
             .map_err(|error| format!("redis.url: {error}"))?,
         keys: Keys::new(&redis.prefix).map_err(|error| format!("redis.prefix: {error}"))?,
         pool: redis.pool_size,
@@ -150,6 +167,31 @@ fn redis(config: &Config) -> Result<RedisSettings, String> {
     })
 }
 
+/// Reads the files of TLS to Redis; they are read once, at the start.
+fn certificates(redis: &RedisConfig) -> Result<Certificates, String> {
+    let read = |key: &str, path: &Option<String>| {
+        let read = path.as_ref().map(|path| {
+            std::fs::read(path).map_err(|error| format!("{key}: {path} cannot be read: {error}"))
+        });
+        read.transpose()
+    };
+    let authorities = read("redis.ca_file", &redis.ca_file)?;
+    if let (Some(path), Some(pem)) = (&redis.ca_file, &authorities)
+        && !CertificateDer::pem_slice_iter(pem).any(|found| found.is_ok())
+    {
+        return Err(format!("redis.ca_file: {path} holds no PEM certificate"));
+    }
+    let certificate = read(
+        "redis.client_certificate_file",
+        &redis.client_certificate_file,
+    )?;
+    let key = read("redis.client_key_file", &redis.client_key_file)?;
+    Ok(Certificates {
+        authorities,
+        own: certificate.zip(key),
+    })
+}
+
 pub(super) fn streams(config: &Config) -> StreamLimits {
     let stream = &config.stream;
     let limits = &config.limits;
@@ -162,6 +204,7 @@ pub(super) fn streams(config: &Config) -> StreamLimits {
         ring_age: stream.slow_consumer_age * 2,
         heartbeat: stream.heartbeat,
         retry: stream.retry,
+        limit_retry: stream.overload_retry,
         max_age: stream.max_age,
         open_wait: stream.open_wait,
         slow_consumer_age: stream.slow_consumer_age,
@@ -223,11 +266,90 @@ fn batch_wait(config: &Config) -> Duration {
     config.http.head_timeout.saturating_mul(bodies)
 }
 
-pub(super) fn sockets(config: &Config) -> SocketOptions {
-    SocketOptions {
-        send_buffer: config.stream.send_buffer.get(),
-        user_timeout: config.stream.user_timeout,
+pub(super) fn gate(config: &Config) -> GateSettings {
+    let limits = &config.limits;
+    let pace = |per_second: u32, burst: u32| (per_second > 0).then_some(Pace { per_second, burst });
+    GateSettings {
+        forwarding: Forwarding::new(
+            config.http.trusted_proxies.clone(),
+            config.http.forwarded_header,
+        ),
+        connections_per_address: (limits.connections_per_ip > 0)
+            .then_some(limits.connections_per_ip),
+        attempts: pace(
+            limits.attempts_per_ip_per_second,
+            limits.attempts_per_ip_burst,
+        ),
+        publishes: pace(
+            limits.publishes_per_subject_per_second,
+            limits.publishes_per_subject_burst,
+        ),
+        entries: limits.ip_entries,
     }
+}
+
+fn leases(config: &Config) -> Option<LeaseSettings> {
+    let limits = &config.limits;
+    (limits.connections_per_subject > 0).then_some(LeaseSettings {
+        most: limits.connections_per_subject,
+        evicts: limits.subject_policy == SubjectPolicy::EvictOldest,
+        lasting: limits.subject_lease,
+    })
+}
+
+/// How the public listener takes its connections.
+pub(super) fn transport(
+    config: &Config,
+    tls: Option<Arc<ServerConfig>>,
+    metrics: &Metrics,
+) -> Transport {
+    Transport {
+        sockets: SocketOptions {
+            send_buffer: config.stream.send_buffer.get(),
+            user_timeout: config.stream.user_timeout,
+        },
+        head_timeout: config.http.head_timeout,
+        keep_alive: config.http.keep_alive,
+        http2: Http2Limits {
+            streams: config.limits.http2_streams,
+            resets_per_second: config.limits.http2_resets_per_second,
+            head_bytes: config.http.head_bytes.get(),
+            idle: config.http.keep_alive,
+        },
+        tls,
+        ended: metrics.transport.ended.clone(),
+    }
+}
+
+/// The commands of the admin listener that is bound there.
+pub(super) fn admin(
+    config: &Config,
+    bound: SocketAddr,
+    broker: &Broker,
+    roll: Roll,
+    metrics: &Metrics,
+) -> Admin {
+    let access = Access::new(config.admin.token.as_ref(), bound);
+    if !access.is_open() {
+        tracing::info!(%bound, "admin commands are off: `admin.token` is not set, and this address can be reached from elsewhere");
+    }
+    let leeway = config.auth.jwt.leeway;
+    Admin {
+        access,
+        broker: broker.clone(),
+        roll,
+        limits: AdminLimits {
+            token_lifetime: TOKEN_LIFETIME + leeway,
+            leeway,
+            body_wait: config.http.head_timeout,
+        },
+        metrics: metrics.control.clone(),
+    }
+}
+
+/// What verified callers are asked for last.
+pub(super) fn revocations(broker: &Broker) -> RevocationCheck {
+    RevocationCheck::new(broker.revocations().clone(), broker.clock().clone())
 }
 
 pub(super) fn drain(config: &Config) -> Drain {

@@ -209,6 +209,7 @@ fn stream(rng: &mut SmallRng, tight: bool) -> StreamLimits {
         ring_age: ms(rng.random_range(500..=10_000)),
         heartbeat: ms(rng.random_range(1_000..=5_000)),
         retry: ms(rng.random_range(50..=1_000)),
+        limit_retry: ms(1_000),
         max_age: ms(rng.random_range(8_000..=60_000)),
         open_wait: ms(1_000),
         slow_consumer_age: ms(rng.random_range(1_500..=4_000)),

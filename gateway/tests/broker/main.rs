@@ -3,12 +3,17 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
+mod acl;
 mod connection;
 mod delivery;
 mod foreign;
+mod leases;
 mod library;
 mod orders;
 mod renewal;
 mod reports;
+mod revoke;
+mod standing;
+mod tls;
 mod waiting;
 mod warnings;

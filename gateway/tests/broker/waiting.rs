@@ -147,4 +147,5 @@ fn new_channels_are_begun_at_a_bounded_rate() {
         node.publish(&format!("c{n}"), "x");
         assert_eq!(stream.next().data, "x");
     }
+    assert!(node.metric("sluice_limit_hits_total{limit=\"new_heads\"}") >= 4.0);
 }

@@ -59,6 +59,8 @@ fn one_more_batch_than_may_be_under_way_is_told_to_come_again() {
     );
     let unavailable = "sluice_published_total{outcome=\"unavailable\"}";
     assert_eq!(node.metric(unavailable), 1.0);
+    let hits = "sluice_limit_hits_total{limit=\"batches_at_once\"}";
+    assert_eq!(node.metric(hits), 1.0);
     // A single event needs no such place.
     node.publish("a", "x");
     assert!(finish(first).starts_with("HTTP/1.1 200"));

@@ -308,6 +308,8 @@ fn a_page_is_bounded_in_bytes(#[values(Backend::Embedded, Backend::Redis)] backe
         cursor = format!("&last_event_id={}", text(&page, "cursor"));
     }
     assert_eq!(pages, [vec![300, 300], vec![300], vec![5_000], vec![10]]);
+    let cut = "sluice_limit_hits_total{limit=\"page_bytes\"}";
+    assert_eq!(node.metric(cut), 3.0, "all but the last were cut");
 }
 
 /// A page is never stored by a cache; HEAD has the same head and no body; an allowed page of another origin may read it.

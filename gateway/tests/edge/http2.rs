@@ -1,105 +1,15 @@
 //! HTTP/2 without TLS: idle streams that nobody polls must end with their connection, and be counted.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use bytes::Bytes;
 use h2::RecvStream;
-use h2::client::{ResponseFuture, SendRequest};
-use http::{HeaderMap, Request, StatusCode};
-use tokio::net::TcpStream;
+use http::StatusCode;
 
+use crate::clients::{Connection, block_on, gauge};
 use crate::harness::PATIENCE;
 use crate::harness::node::Node;
 
-const CONNECTIONS: &str = "sluice_connections";
 const SOON: Duration = Duration::from_secs(3);
-
-/// An HTTP/2 connection with prior knowledge; dropped, its TCP connection closes.
-struct Connection {
-    requests: SendRequest<Bytes>,
-    driver: tokio::task::JoinSet<()>,
-}
-
-impl Connection {
-    async fn open(node: &Node) -> Connection {
-        let socket = TcpStream::connect(node.public).await.expect("connected");
-        let (requests, connection) = h2::client::handshake(socket).await.expect("a handshake");
-        let mut driver = tokio::task::JoinSet::new();
-        // How a connection ends is each test's own matter.
-        driver.spawn(async { connection.await.unwrap_or_default() });
-        Connection { requests, driver }
-    }
-
-    async fn ask(&mut self, accept: &str) -> ResponseFuture {
-        self.get("/v1/events?channel=a", accept).await
-    }
-
-    async fn get(&mut self, target: &str, accept: &str) -> ResponseFuture {
-        let mut requests = self.requests.clone().ready().await.expect("room");
-        let request = Request::get(format!("http://sluice.test{target}"))
-            .header("accept", accept)
-            .body(())
-            .expect("a request");
-        requests.send_request(request, true).expect("sent").0
-    }
-
-    /// Opens a stream and reads up to its `sluice.open`.
-    async fn stream(&mut self) -> RecvStream {
-        let response = self
-            .ask("text/event-stream")
-            .await
-            .await
-            .expect("an answer");
-        assert_eq!(response.status(), StatusCode::OK);
-        check_headers(response.headers());
-        let mut body = response.into_body();
-        let mut text = Vec::new();
-        while !text.windows(2).any(|two| two == b"\n\n") {
-            let bytes = body.data().await.expect("more").expect("no error");
-            body.flow_control()
-                .release_capacity(bytes.len())
-                .expect("released");
-            text.extend_from_slice(&bytes);
-        }
-        assert!(text.starts_with(b":\n"), "{text:?}");
-        body
-    }
-}
-
-fn check_headers(headers: &HeaderMap) {
-    assert_eq!(headers["content-type"], "text/event-stream; charset=utf-8");
-    assert_eq!(headers["cache-control"], "no-cache, no-transform");
-    // Connection-specific fields make a message malformed (RFC 9113, 8.2.2).
-    assert!(!headers.contains_key("connection") && !headers.contains_key("transfer-encoding"));
-}
-
-/// Runs a test's side to its end, which comes soon or is a failure.
-fn block_on<F: Future>(future: F) -> F::Output {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
-    let bounded = async { tokio::time::timeout(PATIENCE * 2, future).await };
-    let ended = runtime.expect("a runtime").block_on(bounded);
-    ended.expect("no answer, frame or end that never comes")
-}
-
-async fn gauge(node: &Node, what: &str, wanted: f64, within: Duration) {
-    let deadline = Instant::now() + within;
-    loop {
-        let admin = node.admin;
-        let read =
-            tokio::task::spawn_blocking(move || crate::harness::node::metric(admin, CONNECTIONS));
-        let seen = read.await.expect("read");
-        if seen == wanted {
-            return;
-        }
-        assert!(
-            Instant::now() < deadline,
-            "{what}: still {seen}, not {wanted}"
-        );
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-}
 
 /// Fifty idle streams are gone with their TCP connection, with no event and no heartbeat to find out by.
 #[test]
@@ -213,16 +123,18 @@ fn waiting_polls_count_as_streams_and_go_with_their_connection() {
         let place = crate::harness::node::id(&answer);
         let target = format!("/v1/poll?channel=a&timeout=60s&last_event_id={place}");
         let mut connection = Connection::open(&node).await;
-        let first = connection.get(&target, "*/*").await;
-        let second = connection.get(&target, "*/*").await;
+        let first = connection.get(&target, &[]).await;
+        let second = connection.get(&target, &[]).await;
         gauge(&node, "both wait", 2.0, PATIENCE).await;
-        let refused = connection.get(&target, "*/*").await.await.expect("told");
+        let refused = connection.get(&target, &[]).await.await.expect("told");
         assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
         assert!(refused.headers().contains_key("retry-after"));
         connection.driver.shutdown().await;
         gauge(&node, "both are gone", 0.0, SOON).await;
         drop((first, second));
     });
+    let hits = "sluice_limit_hits_total{limit=\"streams_per_connection\"}";
+    assert_eq!(node.metric(hits), 1.0);
 }
 
 /// Requests turned away for another reason do not use up the connection's streams.

@@ -3,22 +3,32 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
+mod admin;
 mod auth;
 mod batch;
 mod batch_bounds;
 mod binary;
+mod clients;
 mod contract;
 mod dev;
+mod ends;
 mod expiry;
 mod explain;
 mod full;
 mod history;
 mod http2;
+mod http2_limits;
+mod limits;
+mod limits_of_requests;
+mod matrix;
 mod ndjson;
 mod poll;
 mod poll_ends;
 mod publish;
+mod raw_http2;
 mod refusals;
 mod renewal;
+mod slow;
 mod sockets;
+mod tls;
 mod traps;

@@ -259,6 +259,8 @@ fn an_answer_is_bounded_in_bytes() {
         cursor = page.cursor;
     }
     assert_eq!(pages, [3, 2, 1, 1, 1]);
+    let cut = "sluice_limit_hits_total{limit=\"page_bytes\"}";
+    assert_eq!(node.metric(cut), 4.0, "all but the last were cut");
 }
 
 /// Several channels are one poll with one cursor; a small limit starves none of them.

@@ -3,8 +3,7 @@
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
-use actix_web::dev::Extensions;
-use sluice_gateway::http::peer::{SocketOptions, accept};
+use sluice_gateway::http::peer::{SocketOptions, set_options};
 use socket2::SockRef;
 
 use crate::harness::node::Node;
@@ -26,7 +25,7 @@ fn an_accepted_socket_has_its_options() {
             send_buffer: 32 * 1_024,
             user_timeout: Duration::from_secs(12),
         };
-        accept(&server, &mut Extensions::new(), options);
+        set_options(&server, options).expect("set");
         let socket = SockRef::from(&server);
         assert!(socket.tcp_nodelay().expect("readable"));
         // The kernel doubles what it is given (socket(7)).

@@ -1,11 +1,14 @@
 //! What the gateway's tests share: nodes, Redis, and clients written apart from the gateway's own encoders.
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
+pub mod admin;
+pub mod authority;
 pub mod ground;
 pub mod http;
 pub mod node;
 pub mod process;
 pub mod redis_server;
+pub mod token;
 pub mod tokens;
 
 use std::fmt::Debug;

@@ -30,6 +30,19 @@ impl Process {
     }
 
     fn try_start(settings: &[(&str, &str)]) -> Option<Process> {
+        let mut process = Process::spawn(settings);
+        let ready = find("the process is ready or has ended", PATIENCE, || {
+            if process.child.try_wait().expect("its state").is_some() {
+                return Some(false);
+            }
+            let answer = http::try_call(process.admin, "GET", "/readyz", &[], b"")?;
+            (answer.status == 200).then_some(true)
+        });
+        ready.then_some(process)
+    }
+
+    /// Starts a node without waiting for it: it may never be ready.
+    pub fn spawn(settings: &[(&str, &str)]) -> Process {
         let free = || {
             let socket = TcpListener::bind("127.0.0.1:0").expect("a free port");
             socket.local_addr().expect("bound")
@@ -52,20 +65,12 @@ impl Process {
             .stderr(log.reopen().expect("the same file"))
             .spawn()
             .expect("the node's binary");
-        let mut process = Process {
+        Process {
             child,
             log,
             public,
             admin,
-        };
-        let ready = find("the process is ready or has ended", PATIENCE, || {
-            if process.child.try_wait().expect("its state").is_some() {
-                return Some(false);
-            }
-            let answer = http::try_call(admin, "GET", "/readyz", &[], b"")?;
-            (answer.status == 200).then_some(true)
-        });
-        ready.then_some(process)
+        }
     }
 
     /// CPU time so far, of all threads.

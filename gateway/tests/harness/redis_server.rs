@@ -16,13 +16,18 @@ pub struct RedisServer {
 
 impl RedisServer {
     pub fn start() -> RedisServer {
+        RedisServer::start_with(&[])
+    }
+
+    /// The same with further options, as on its command line.
+    pub fn start_with(options: &[&str]) -> RedisServer {
         // Another process may take the free port between our look and Redis's bind: then look again.
         (0..5)
-            .find_map(|_| RedisServer::try_start())
+            .find_map(|_| RedisServer::try_start(options))
             .expect("a redis-server starts")
     }
 
-    fn try_start() -> Option<RedisServer> {
+    fn try_start(options: &[&str]) -> Option<RedisServer> {
         let socket = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let port = socket.local_addr().expect("bound").port();
         drop(socket);
@@ -40,6 +45,7 @@ impl RedisServer {
             .arg(port.to_string())
             .arg("--dir")
             .arg(dir.path())
+            .args(options)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()

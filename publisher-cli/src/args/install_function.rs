@@ -12,7 +12,7 @@ pub enum InstallFunction {
     PrintLibrary(Defaults),
     PrintScript(Defaults),
     Install {
-        address: RedisAddress,
+        address: Box<RedisAddress>,
         defaults: Defaults,
         /// Whether the command line asked for settings other than the built-in ones.
         settings_given: bool,
@@ -35,7 +35,7 @@ pub fn install_function(line: &InstallFunctionLine) -> Result<InstallFunction, F
         "pass --redis URL or set SLUICE_REDIS_URL",
     )?;
     Ok(InstallFunction::Install {
-        address,
+        address: Box::new(address),
         defaults,
         settings_given,
         replace: line.replace,

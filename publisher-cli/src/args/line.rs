@@ -8,6 +8,7 @@ mod publish;
 mod start;
 mod tail;
 mod texts;
+mod token;
 
 use clap::{Parser, Subcommand};
 
@@ -21,6 +22,10 @@ pub use publish::PublishLine;
 pub use start::StartLine;
 pub use tail::TailLine;
 pub use texts::{CompletionsLine, ManLine};
+pub use token::{
+    CheckLine, GivenLine, InspectLine, JwksLine, KeygenLine, MintLine, SecretLine, SigningLine,
+    TokenAct, TokenLine, VerifyingLine,
+};
 
 /// Publish to Sluice's channels, follow them and look at them.
 #[derive(Parser)]
@@ -46,6 +51,8 @@ pub enum CommandLine {
     History(HistoryLine),
     /// List the channels that are listened to now, with their subscribers on all nodes
     Channels(ChannelsLine),
+    /// Make tokens for gateways, look into them, and make keys
+    Token(TokenLine),
     /// Load the publish function into Redis, where it is absent or older
     InstallFunction(InstallFunctionLine),
     /// Find what makes a deployment fail, and say what to do

@@ -2,6 +2,7 @@
 //! Secrets are wrapped here, so that no later message can show them.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::ArgMatches;
@@ -40,6 +41,10 @@ pub struct GatewayAddress {
 pub struct Secret(String);
 
 impl Secret {
+    pub fn new(text: &str) -> Secret {
+        Secret(text.to_owned())
+    }
+
     /// The text itself, for the wire only.
     pub fn expose(&self) -> &str {
         &self.0
@@ -121,23 +126,25 @@ pub fn needed_redis(line: &RedisLine, none: &str, hint: &str) -> Result<RedisAdd
 
 /// The URL itself is never shown: it may hold a password.
 pub fn redis_address(url: &str, line: &RedisLine) -> Result<RedisAddress, Failure> {
-    const FORM: &str = "one server, as redis://[user:password@]host[:port][/db]";
+    const FORM: &str =
+        "one server, as redis://[user:password@]host[:port][/db], or rediss:// for TLS";
     let bad = |why: &str| Failure::usage(format!("not a Redis URL: {why}"), FORM);
     if url.contains(',') {
         return Err(bad("it names several servers"));
     }
-    if url.starts_with("rediss:") {
-        return Err(bad("this build of sluice has no TLS"));
-    }
-    if !["redis://", "redis+unix://", "unix://"]
+    if !["redis://", "rediss://", "redis+unix://", "unix://"]
         .iter()
         .any(|scheme| url.starts_with(scheme))
     {
-        return Err(bad("it does not begin with redis://"));
+        return Err(bad("it does not begin with redis:// or rediss://"));
+    }
+    if url.contains('#') {
+        return Err(bad("it has a fragment; certificates are always verified"));
     }
     let info = url
         .into_connection_info()
         .map_err(|error| bad(error.detail().unwrap_or(error.category())))?;
+    let info = with_certificates(info, url, line)?;
     // RESP3: messages of subscriptions and replies share one connection.
     let settings = info
         .redis_settings()
@@ -148,6 +155,46 @@ pub fn redis_address(url: &str, line: &RedisLine) -> Result<RedisAddress, Failur
         keys: line.prefix.clone(),
         timeout: line.timeout,
     })
+}
+
+/// What TLS goes by, out of the files.
+fn with_certificates(
+    info: redis::ConnectionInfo,
+    url: &str,
+    line: &RedisLine,
+) -> Result<redis::ConnectionInfo, Failure> {
+    let given = [&line.redis_ca, &line.redis_cert, &line.redis_key];
+    if !url.starts_with("rediss://") {
+        return match given.iter().any(|file| file.is_some()) {
+            false => Ok(info),
+            true => Err(Failure::usage(
+                "certificates given for a connection without TLS",
+                "write rediss:// instead of redis://, or leave --redis-ca, --redis-cert and --redis-key out",
+            )),
+        };
+    }
+    let read = |file: &Option<PathBuf>| {
+        let read = file.as_ref().map(|path| {
+            let why = |error| format!("{} cannot be read: {error}", path.display());
+            std::fs::read(path).map_err(|error| Failure::usage(why(error), "give a PEM file"))
+        });
+        read.transpose()
+    };
+    let own = read(&line.redis_cert)?.zip(read(&line.redis_key)?);
+    let certificates = redis::TlsCertificates {
+        client_tls: own.map(|(client_cert, client_key)| redis::ClientTlsConfig {
+            client_cert,
+            client_key,
+        }),
+        root_cert: read(&line.redis_ca)?,
+    };
+    match redis::Client::build_with_tls(info, certificates) {
+        Ok(client) => Ok(client.get_connection_info().clone()),
+        Err(error) => Err(Failure::usage(
+            format!("the certificates cannot be used: {error}"),
+            "give PEM files: --redis-ca, and --redis-cert with --redis-key",
+        )),
+    }
 }
 
 pub fn gateway_address(

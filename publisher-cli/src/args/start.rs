@@ -75,7 +75,7 @@ impl FromStr for Since {
 }
 
 /// RFC 3339, with `Z` or an offset.
-fn timestamp(text: &str) -> Option<SystemTime> {
+pub(super) fn timestamp(text: &str) -> Option<SystemTime> {
     if let Ok(time) = humantime::parse_rfc3339(text) {
         return Some(time);
     }

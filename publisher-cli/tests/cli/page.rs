@@ -14,17 +14,22 @@ fn examples() -> Vec<&'static str> {
         .collect()
 }
 
-/// A text without what differs from run to run: positions, cursors of several channels, the server's address.
+/// A text without what differs from run to run: positions, cursors of several channels, the server's address, tokens, times.
 fn settled(text: &str, address: &str) -> String {
     let is_position = |word: &str| word.parse::<sluice_wire::Position>().is_ok();
     let mut settled = String::new();
+    let is_time = |word: &str| word.len() == 20 && word.starts_with("20") && word.ends_with('Z');
     let text = text.replace(address, "127.0.0.1:6379");
-    for word in text.split_inclusive(['"', '\t', '\n', ' ']) {
-        let bare = word.trim_end_matches(['"', '\t', '\n', ' ']);
+    for word in text.split_inclusive(['"', '\t', '\n', ' ', ',']) {
+        let bare = word.trim_end_matches(['"', '\t', '\n', ' ', ',']);
         let shown = if is_position(bare) {
             "POSITION"
         } else if bare.starts_with("1~") {
             "CURSOR"
+        } else if bare.starts_with("eyJ") {
+            "TOKEN"
+        } else if is_time(bare) {
+            "TIME"
         } else {
             bare
         };
@@ -62,8 +67,9 @@ fn each_example_shows_what_it_says() {
             continue;
         };
         let mut shell = Command::new("sh");
-        shell.args(["-c", &format!("{command} 2>&1")]);
+        shell.args(["-c", &format!("exec 2>&1; {command}")]);
         shell.env("SLUICE_REDIS_URL", redis.url());
+        shell.env("SLUICE_TOKEN_SECRET", crate::token::SECRET);
         shell.env("PATH", format!("{}:/usr/bin:/bin", folder.display()));
         let ran = run(shell);
         assert_eq!(ran.code, 0, "{line}: {ran:?}");

@@ -17,7 +17,11 @@ fn shell(line: &str) -> Command {
 
 /// The commands as `sluice --help` lists them.
 fn commands() -> Vec<String> {
-    let help = run(sluice(&["--help"])).stdout;
+    listed(&["--help"])
+}
+
+fn listed(help: &[&str]) -> Vec<String> {
+    let help = run(sluice(help)).stdout;
     let list = help.split("Commands:\n").nth(1).unwrap();
     list.lines()
         .map_while(|line| line.strip_prefix("  ")?.split(' ').next())
@@ -73,6 +77,9 @@ fn there_is_a_page_of_every_command() {
         .map(|name| format!("sluice-{name}.1"))
         .collect();
     expected.push("sluice.1".into());
+    let of_token = listed(&["token", "--help"]);
+    assert_eq!(of_token.len(), 5);
+    expected.extend(of_token.iter().map(|name| format!("sluice-token-{name}.1")));
     let mut written: Vec<String> = std::fs::read_dir(&pages)
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
@@ -104,6 +111,10 @@ fn a_page_is_read_by_man() {
     assert_eq!(page.code, 0);
     assert!(page.stdout.contains("sluice\\-history"), "{}", page.stdout);
     assert!(run(sluice(&["man"])).stdout.contains("sluice\\-history(1)"));
+    let of_token = run(sluice(&["man", "token"])).stdout;
+    assert!(of_token.contains("sluice\\-token\\-mint(1)"), "{of_token}");
+    let mint = run(sluice(&["man", "token-mint"])).stdout;
+    assert!(mint.contains("\\-\\-subscribe"), "{mint}");
     if !is_there("man") {
         return;
     }

@@ -36,7 +36,7 @@ const MISUSE: &[&str] = &[
     "publish orders x",
     "publish orders x REDIS --gateway http://127.0.0.1:1",
     "publish orders x --redis 127.0.0.1:6379",
-    "publish orders x --redis rediss://:secret@127.0.0.1:6379",
+    "publish orders x --redis rediss://:secret@127.0.0.1:6379/#insecure",
     "publish orders x --gateway ftp://127.0.0.1",
     "publish orders REDIS",
     "publish REDIS",

@@ -13,10 +13,12 @@ use sluice_wire::publish::{self, Defaults, Publish, Refusal, parse_reply};
 use tokio::sync::watch;
 
 use super::RedisSettings;
+use super::leases::LeaseScripts;
 use super::reads::NewHeads;
 use crate::broker::clock::Clock;
 use crate::broker::rare::Rare;
 use crate::broker::{Publication, PublishError};
+use crate::metrics::LimitMetrics;
 
 /// The pool and the scripts.
 pub(in crate::broker) struct DataLink {
@@ -26,7 +28,10 @@ pub(in crate::broker) struct DataLink {
     publish: Script,
     pub(super) publish_all: Script,
     pub(super) ensure_head: Script,
+    pub(super) stand: Script,
     pub(super) clock: Clock,
+    pub(super) leases: LeaseScripts,
+    pub(super) limits: LimitMetrics,
     pub(super) new_heads: Mutex<NewHeads>,
     pub(super) refreshed: Mutex<Option<Instant>>,
     pub(super) unreadable: Rare,
@@ -59,7 +64,7 @@ impl DataLink {
     pub(super) fn new(
         settings: &RedisSettings,
         events: Defaults,
-        new_heads_per_second: u32,
+        (new_heads_per_second, limits): (u32, LimitMetrics),
         clock: Clock,
     ) -> Result<DataLink, RedisError> {
         let config = AsyncConnectionConfig::new()
@@ -87,7 +92,10 @@ impl DataLink {
             publish: Script::new(publish::script(&events)),
             publish_all: Script::new(batch::script(&events)),
             ensure_head: Script::new(publish::ensure_head_script(&events)),
+            stand: super::standing::script(),
             clock,
+            leases: LeaseScripts::new(),
+            limits,
             new_heads: Mutex::new(NewHeads::new(new_heads_per_second)),
             refreshed: Mutex::new(None),
             unreadable: Rare::default(),
@@ -237,7 +245,7 @@ impl DataLink {
 }
 
 impl Script {
-    fn new(text: String) -> Script {
+    pub(super) fn new(text: String) -> Script {
         Script {
             sha: publish::sha1_hex(&text),
             text,

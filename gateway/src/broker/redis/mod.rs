@@ -5,9 +5,11 @@ mod batch;
 mod control;
 mod data;
 mod glance;
+mod leases;
 mod parse;
 mod reads;
 mod report;
+mod standing;
 mod subscriber;
 mod topology;
 
@@ -20,14 +22,15 @@ use sluice_wire::publish::Defaults;
 use tokio::sync::{mpsc, watch};
 
 pub(super) use data::DataLink;
+pub(super) use standing::Mark;
 pub(super) use subscriber::Subscriber;
-pub use topology::Topology;
+pub use topology::{Certificates, Topology};
 
 use self::subscriber::Wishes;
 use super::clock::Clock;
 use super::reports::ReportSettings;
 use super::{BrokerSettings, Push};
-use crate::metrics::BrokerMetrics;
+use crate::metrics::{BrokerMetrics, LimitMetrics};
 
 /// How to reach Redis and how long to wait for it.
 #[derive(Clone, Debug)]
@@ -70,7 +73,7 @@ impl Redis {
         let data = Arc::new(DataLink::new(
             settings,
             events,
-            broker.new_heads_per_second,
+            (broker.new_heads_per_second, outlets.limits.clone()),
             clock,
         )?);
         let wishes = Arc::new(Wishes::default());
@@ -117,4 +120,5 @@ pub(super) struct Outlets {
     pub pushes: mpsc::Sender<Push>,
     pub connected: watch::Sender<bool>,
     pub metrics: BrokerMetrics,
+    pub limits: LimitMetrics,
 }

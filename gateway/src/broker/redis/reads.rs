@@ -13,6 +13,7 @@ use super::data::{DataError, DataLink};
 use super::parse;
 use crate::broker::history::Look;
 use crate::hub::exchange::{Context, Oldest, Query, Range, ReadId, Reading};
+use crate::reasons::LimitName;
 
 /// Heads read by one pipeline.
 const HEADS_PER_PIPELINE: usize = 1_000;
@@ -84,6 +85,7 @@ impl DataLink {
     /// Makes the head of a channel that has none, then reads as asked.
     async fn read_new_channel(&self, query: &Query) -> Result<Reading, DataError> {
         if !self.new_heads.lock().is_ok_and(|mut heads| heads.take()) {
+            self.limits.hits.of(LimitName::NewHeads).inc();
             return Err(DataError::TooManyNewHeads);
         }
         let keys = [

@@ -92,6 +92,12 @@ impl Sheet {
         }
     }
 
+    /// Whether an event was left to the next poll for its bytes.
+    #[must_use]
+    pub fn is_cut(&self) -> bool {
+        self.page.is_cut()
+    }
+
     /// What a quiet connection is kept alive with; also its first bytes.
     pub fn heartbeat(&mut self) {
         match self.shape {

@@ -30,6 +30,12 @@ impl Page {
         fits
     }
 
+    /// Whether an element has found no room for its bytes.
+    #[must_use]
+    pub fn is_cut(&self) -> bool {
+        self.full
+    }
+
     /// One more element.
     pub fn count(&mut self) {
         self.elements = self.elements.saturating_add(1);

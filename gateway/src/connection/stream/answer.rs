@@ -15,6 +15,10 @@ impl<T: Transport> Stream<T> {
     /// The answer once there is something to tell or nothing more to wait for. A poll
     /// that has no place to give ends without bytes.
     pub(super) fn pull_answer(&mut self, around: &mut Around<'_>, mut sheet: Sheet) -> Pull {
+        if self.close == Some(CloseReason::Revoked) {
+            self.ended = true;
+            return Pull::End;
+        }
         if !self.greeted {
             self.greeted = true;
             // Each poll begins with another seat: a small limit must not starve the last one.
@@ -36,6 +40,7 @@ impl<T: Transport> Stream<T> {
             return Pull::Pending;
         }
         self.ended = true;
+        around.tally.cut_answers += u64::from(sheet.is_cut());
         let cursor = self.cursor();
         if cursor.is_empty() || (self.fresh && !knows_all) {
             return Pull::End;

@@ -45,6 +45,7 @@ fn worker() -> Worker<Peer> {
         ring_age: TIMEOUT,
         heartbeat: Duration::from_secs(15),
         retry: SECOND,
+        limit_retry: SECOND * 20,
         max_age: Duration::from_secs(3_600),
         open_wait: OPEN_WAIT,
         slow_consumer_age: Duration::from_secs(5),

@@ -18,7 +18,7 @@ const UNKNOWN: &str = "unknown field `";
 
 /// A line that is not blank.
 #[derive(Debug)]
-pub(super) struct Line {
+pub struct Line {
     /// Counted from 1, blank lines included.
     pub number: usize,
     /// Named even when the line is refused, where it can be read.
@@ -27,7 +27,7 @@ pub(super) struct Line {
 }
 
 /// The lines of a body; none when there are more than `most`.
-pub(super) fn read(body: &Bytes, most: usize) -> Option<Vec<Line>> {
+pub fn read(body: &Bytes, most: usize) -> Option<Vec<Line>> {
     let mut lines = Vec::new();
     for (index, text) in body.split(|byte| *byte == b'\n').enumerate() {
         if text.iter().all(u8::is_ascii_whitespace) {

@@ -7,7 +7,7 @@ use crate::orders::asking::Answer;
 
 impl LocalStreams {
     /// Does what an order says, and answers where one waits for it.
-    pub(super) fn obey(&self, order: &Order) {
+    pub(super) fn obey_one(&self, order: &Order) {
         let broker = &self.0.broker;
         let (now, wall) = (broker.clock().now(), broker.clock().wall());
         let mut worker = self.0.worker.borrow_mut();

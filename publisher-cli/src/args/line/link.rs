@@ -1,5 +1,6 @@
 //! How Sluice is reached, as written: the options that many commands share.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
@@ -16,6 +17,32 @@ pub struct RedisLine {
         hide_env_values = true
     )]
     pub redis: Option<String>,
+    /// PEM file of the authorities that may sign Redis's certificate (rediss://); otherwise the system's
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "SLUICE_REDIS_CA",
+        hide_env_values = true
+    )]
+    pub redis_ca: Option<PathBuf>,
+    /// PEM file of the certificate to show to Redis
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "SLUICE_REDIS_CERT",
+        hide_env_values = true,
+        requires = "redis_key"
+    )]
+    pub redis_cert: Option<PathBuf>,
+    /// PEM file of that certificate's key
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "SLUICE_REDIS_KEY",
+        hide_env_values = true,
+        requires = "redis_cert"
+    )]
+    pub redis_key: Option<PathBuf>,
     /// What the names of Sluice's keys begin with
     #[arg(long, value_name = "PREFIX", env = "SLUICE_REDIS_PREFIX", hide_env_values = true, default_value = Keys::DEFAULT_PREFIX, value_parser = Keys::new)]
     pub prefix: Keys,

@@ -25,7 +25,7 @@ struct Throwaway {
 impl Throwaway {
     fn new(keys: &Keys) -> Option<Throwaway> {
         let random: u64 = rand::random();
-        let channel = Channel::parse(&format!("_doctor.{random:016x}")).ok()?;
+        let channel = Channel::parse(&format!("sluice-doctor.{random:016x}")).ok()?;
         let probe = Channel::parse(&format!("_probe.doctor{random:016x}")).ok()?;
         let names = Publish::new(&channel, b"").keys(keys);
         let [stream, head] = names.try_into().ok()?;
@@ -211,9 +211,17 @@ async fn dry_run_one(
 /// Turns a denial into what to grant.
 fn lack(lacking: &mut Lacking, command: &[&str], said: &str) {
     let grant = if said.contains("' key") || said.contains("one of the keys") {
-        "~PREFIX{*}:*".to_owned()
+        "~PREFIX{[^_]*}:*".to_owned()
     } else if said.contains("channel") {
-        "&PREFIX{*}".to_owned()
+        // Nodes hear every topic; a publisher has none of Sluice's own.
+        let is_own = command.get(1).is_some_and(|topic| topic.contains("{_"));
+        let is_event = command[0] == "PUBLISH" && !is_own;
+        if is_event {
+            "&PREFIX{[^_]*}"
+        } else {
+            "&PREFIX{*}"
+        }
+        .to_owned()
     } else {
         format!("+{}", command[0].to_lowercase())
     };
@@ -283,7 +291,8 @@ async fn try_one(
             Ok(())
         }
         Err(Trouble::Forbidden(said)) => {
-            lack(lacking, &[name], &said);
+            let arguments = command.get(1..).unwrap_or_default();
+            lack(lacking, &[&[name], arguments].concat(), &said);
             Ok(())
         }
         Err(lost @ Trouble::Lost(_)) => Err(lost),
@@ -303,7 +312,9 @@ fn lack_of_script(lacking: &mut Lacking, said: &str) {
         .next()
         .unwrap_or_default()
         .to_owned();
-    let topic = grants.contains(" and &").then(|| "&PREFIX{*}".to_owned());
+    let topic = grants
+        .contains(" and &")
+        .then(|| "&PREFIX{[^_]*}".to_owned());
     for grant in [Some(command), topic].into_iter().flatten() {
         if !lacking.contains(&grant) {
             lacking.push(grant);

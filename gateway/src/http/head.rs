@@ -1,0 +1,56 @@
+//! The end of a request's head: its limit, on target and header fields, is the same for HTTP/1.1 and HTTP/2, and its
+//! connection hears that it has come.
+
+use actix_web::body::{EitherBody, MessageBody};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::header::HeaderMap;
+use actix_web::middleware::Next;
+use actix_web::{Error, ResponseError as _, web};
+
+use super::peer::Call;
+use super::problem::{Code, Problem};
+
+/// What stands around a field on the wire of HTTP/1.1: `: ` and the line's end.
+const AROUND_FIELD: usize = 4;
+
+/// The largest head, as application data.
+#[derive(Clone, Copy, Debug)]
+pub struct HeadBytes(pub usize);
+
+/// Middleware for the public listener, the outermost: `App::new().wrap(from_fn(head::layer))`, with [`HeadBytes`] as data.
+///
+/// # Errors
+/// Those of the routes behind it; a head that is too large is answered with 431 (RFC 6585, section 5).
+pub async fn layer<B: MessageBody>(
+    limit: web::Data<HeadBytes>,
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<EitherBody<B>>, Error> {
+    let _call = Call::begin(&request);
+    let head = request.head();
+    let target = head
+        .uri
+        .path_and_query()
+        .map_or(0, |target| target.as_str().len());
+    let limit = limit.get_ref().0;
+    if target + fields(&head.headers) <= limit {
+        return Ok(next.call(request).await?.map_into_left_body());
+    }
+    let problem = Problem::new(
+        Code::HeadTooLarge,
+        format!(
+            "target and header fields are over {limit} bytes; send channels and a long cursor in the body of POST /v1/events, \
+             and fewer cookies"
+        ),
+    );
+    Ok(request
+        .into_response(problem.error_response())
+        .map_into_right_body())
+}
+
+fn fields(headers: &HeaderMap) -> usize {
+    let sizes = headers
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len() + AROUND_FIELD);
+    sizes.sum()
+}

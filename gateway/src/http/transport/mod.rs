@@ -1,0 +1,123 @@
+//! From an accepted socket to a connection that HTTP speaks over: socket options, TLS, the choice between HTTP/1.1 and
+//! HTTP/2, and the limits of both that hold before there is a request.
+
+pub mod frames;
+mod heads;
+pub mod listen;
+mod socket;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use actix_http::Protocol;
+use actix_http::error::DispatchError;
+use actix_web::rt::net::TcpStream;
+use bytes::{BufMut as _, BytesMut};
+use rustls::ServerConfig;
+use tokio::io::AsyncReadExt as _;
+use tokio_rustls::TlsAcceptor;
+
+pub use frames::Http2Limits;
+pub use socket::Socket;
+
+use crate::http::peer::{self, SocketOptions};
+use crate::metrics::Counters;
+use crate::reasons::TransportEnd;
+use frames::PREFACE;
+use socket::Io;
+
+/// The protocol's name in ALPN (RFC 7301; RFC 9113, section 3.2).
+pub const ALPN_HTTP2: &[u8] = b"h2";
+/// The same of HTTP/1.1.
+pub const ALPN_HTTP1: &[u8] = b"http/1.1";
+
+/// How connections are taken. A clone counts into the same counters.
+#[derive(Clone)]
+pub struct Transport {
+    pub sockets: SocketOptions,
+    /// How long a client may take to send its first bytes, its handshake and each request's head.
+    pub head_timeout: Duration,
+    /// How long a connection without a request stays open.
+    pub keep_alive: Duration,
+    pub http2: Http2Limits,
+    /// Absent: plain TCP, with HTTP/2 for clients that begin with its preface.
+    pub tls: Option<Arc<ServerConfig>>,
+    pub ended: Counters<TransportEnd>,
+}
+
+/// What actix-http takes as a connection.
+type Connection = (Socket, Protocol, Option<SocketAddr>);
+
+impl Transport {
+    /// Makes an accepted socket ready for HTTP.
+    ///
+    /// # Errors
+    /// A client that says nothing in time, nothing that can be understood, or goes away.
+    async fn open(self, socket: TcpStream) -> Result<Connection, DispatchError> {
+        // First of all: a handshake that falls silent must end by these, too.
+        if let Err(error) = peer::set_options(&socket, self.sockets) {
+            tracing::debug!(%error, "a socket option was refused");
+        }
+        let address = socket.peer_addr().ok();
+        let begun = tokio::time::timeout(self.head_timeout, begin(socket, self.tls.clone()));
+        let (io, early, protocol) = match begun.await {
+            Ok(Ok(begun)) => begun,
+            Ok(Err(error)) => return Err(self.failed(error)),
+            Err(_) => {
+                self.ended.of(TransportEnd::HeadTimeout).inc();
+                return Err(DispatchError::SlowRequestTimeout);
+            }
+        };
+        let socket = if let Protocol::Http2 = protocol {
+            Socket::http2(io, early, &self, Instant::now())
+        } else {
+            Socket::http1(io, early, &self)
+        };
+        Ok((socket, protocol, address))
+    }
+
+    fn failed(&self, error: io::Error) -> DispatchError {
+        // rustls tells what it could not agree to as invalid data; all else is a client that has gone.
+        if error.kind() == io::ErrorKind::InvalidData {
+            self.ended.of(TransportEnd::HandshakeFailed).inc();
+            tracing::debug!(%error, "a TLS handshake failed");
+        }
+        DispatchError::Io(error)
+    }
+}
+
+async fn begin(
+    mut socket: TcpStream,
+    tls: Option<Arc<ServerConfig>>,
+) -> io::Result<(Io, BytesMut, Protocol)> {
+    let Some(tls) = tls else {
+        let (early, protocol) = first_bytes(&mut socket).await?;
+        return Ok((Io::Plain(socket), early, protocol));
+    };
+    let stream = TlsAcceptor::from(tls).accept(socket).await?;
+    let protocol = match stream.get_ref().1.alpn_protocol() {
+        Some(ALPN_HTTP2) => Protocol::Http2,
+        Some(_) | None => Protocol::Http1,
+    };
+    Ok((Io::Tls(Box::new(stream)), BytesMut::new(), protocol))
+}
+
+/// Reads until it is clear whether the client begins with the preface of HTTP/2. (To peek would mean to spin on a
+/// preface of which only a part has come.)
+async fn first_bytes(socket: &mut TcpStream) -> io::Result<(BytesMut, Protocol)> {
+    let mut early = BytesMut::with_capacity(PREFACE.len());
+    loop {
+        let missing = PREFACE.len() - early.len();
+        if socket.read_buf(&mut (&mut early).limit(missing)).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        if !PREFACE.starts_with(&early) {
+            return Ok((early, Protocol::Http1));
+        }
+        if early.len() == PREFACE.len() {
+            return Ok((early, Protocol::Http2));
+        }
+    }
+}
