@@ -4,6 +4,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::process::ExitCode;
 
 use clap::Parser;
+use sluice_gateway::auth::Authenticator;
 use sluice_gateway::config::{
     Args, Config, ConfigError, LogConfig, LogFormat, process_environment,
 };
@@ -27,6 +28,11 @@ fn main() -> ExitCode {
         return print(&config);
     }
     if let Err(error) = tls::check(&config.tls) {
+        eprintln!("sluice-gateway: {error}");
+        return ExitCode::from(ConfigError::EXIT_CODE);
+    }
+    // Nothing is bound before the keys are proved.
+    if let Err(error) = Authenticator::from_config(&config.auth) {
         eprintln!("sluice-gateway: {error}");
         return ExitCode::from(ConfigError::EXIT_CODE);
     }

@@ -2,6 +2,7 @@
 //! Every labelled counter takes its labels from an enum and begins at 0; the text in each constructor is its HELP.
 
 mod control;
+mod keys;
 mod limits;
 mod process;
 mod transport;
@@ -19,6 +20,7 @@ use crate::reasons::{
 };
 
 pub use control::ControlMetrics;
+pub use keys::KeyMetrics;
 pub use limits::LimitMetrics;
 pub use process::ProcessMetrics;
 pub use transport::{TlsMetrics, TransportMetrics};
@@ -123,6 +125,7 @@ pub struct Metrics {
     pub tls: TlsMetrics,
     pub control: ControlMetrics,
     pub limits: LimitMetrics,
+    pub keys: KeyMetrics,
     pub draining: IntGauge,
 }
 
@@ -148,6 +151,7 @@ impl Metrics {
             tls: TlsMetrics::register(registry)?,
             control: ControlMetrics::register(registry)?,
             limits: LimitMetrics::register(registry)?,
+            keys: KeyMetrics::register(registry)?,
             draining: gauge(registry, "sluice_draining", "1 while the node is leaving.")?,
         })
     }
@@ -390,6 +394,9 @@ mod tests {
                 "sluice_events_dropped_total counter",
                 "sluice_events_received_total counter",
                 "sluice_gaps_found_total counter",
+                "sluice_jwks_age_seconds gauge",
+                "sluice_jwks_keys gauge",
+                "sluice_jwks_refreshes_total counter",
                 "sluice_latency_clamped_total counter",
                 "sluice_leases gauge",
                 "sluice_leases_skipped_total counter",

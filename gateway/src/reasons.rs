@@ -195,6 +195,8 @@ labels! {
         Unauthorized = "unauthorized",
         /// The token does not allow the channel.
         Forbidden = "forbidden",
+        /// The caller's token cannot be verified now.
+        KeysUnavailable = "keys_unavailable",
         /// The page's origin is not allowed.
         Origin = "origin",
         /// The request could not be understood.
@@ -286,6 +288,8 @@ labels! {
         InvalidToken = "invalid_token",
         /// The token was good once.
         TokenExpired = "token_expired",
+        /// No token can be verified now: the issuer's keys cannot be had.
+        KeysUnavailable = "keys_unavailable",
         /// The token does not allow it.
         InsufficientScope = "insufficient_scope",
         /// The token was good, and was taken back.
@@ -349,6 +353,26 @@ labels! {
     }
 }
 
+labels! {
+    /// How a look for the issuer's keys ended.
+    JwksOutcome {
+        /// There were keys.
+        Loaded = "loaded",
+        /// No connection, or it broke.
+        Unreachable = "unreachable",
+        /// No whole answer in time.
+        Timeout = "timeout",
+        /// A status other than 200.
+        BadStatus = "bad_status",
+        /// More bytes than allowed.
+        TooLarge = "too_large",
+        /// Not a JWK Set.
+        Malformed = "malformed",
+        /// A JWK Set without a key to verify with.
+        NoKeys = "no_keys",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
@@ -386,6 +410,7 @@ mod tests {
         check::<AdminCommand>();
         check::<AdminOutcome>();
         check::<LimitName>();
+        check::<JwksOutcome>();
     }
 
     #[test]

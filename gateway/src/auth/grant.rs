@@ -41,7 +41,7 @@ impl Grant {
     /// Checks one channel. Reserved channels are never allowed, whatever the patterns say.
     ///
     /// # Errors
-    /// [`AuthError::Scope`].
+    /// [`AuthError::Scope`]; for a caller without a token [`AuthError::Missing`], since with one it may be allowed.
     pub fn check(&self, action: Action, channel: &Channel) -> Result<(), AuthError> {
         let patterns = match action {
             Action::Subscribe => &self.subscribe,
@@ -49,6 +49,9 @@ impl Grant {
         };
         if !channel.is_reserved() && patterns.allow(channel) {
             return Ok(());
+        }
+        if self.holder.subject.is_none() && !channel.is_reserved() {
+            return Err(AuthError::Missing);
         }
         Err(AuthError::Scope {
             action,

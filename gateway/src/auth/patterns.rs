@@ -32,6 +32,23 @@ impl Patterns {
         })
     }
 
+    /// Parses the patterns of callers who have no subject.
+    ///
+    /// # Errors
+    /// What is wrong with them.
+    pub fn open_to_all(texts: &[String]) -> Result<Patterns, &'static str> {
+        if texts.len() > PATTERNS_MAX {
+            return Err("has more than 128 channel patterns");
+        }
+        let patterns: Result<Vec<_>, _> = texts
+            .iter()
+            .map(|text| Pattern::parse(text, None))
+            .collect();
+        patterns.map(Patterns).map_err(|_| {
+            "has a malformed pattern: segments are names, `*`, or a last `**`, joined by dots (`{sub}` needs a token)"
+        })
+    }
+
     /// Whether one of the patterns stands for the name.
     pub fn allow(&self, channel: &Channel) -> bool {
         self.why(channel).is_some()

@@ -1,141 +1,127 @@
-//! One verification key and what is checked with it: signature, registered claims, the header's demands.
+//! A token against the keys: which key, its signature, its claims.
 
-use std::sync::Arc;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Instant, SystemTime};
 
 use jsonwebtoken::errors::{Error as JwtError, ErrorKind};
-use jsonwebtoken::{Algorithm, DecodingKey, Header, Validation};
-use serde::Deserialize;
+use serde_json::Value;
 
-use super::patterns::Patterns;
-use super::{AuthError, Grant, SUBJECT_MAX_BYTES, TOKEN_ID_MAX_BYTES, TOKEN_MAX_BYTES};
-use crate::config::{JwtAlgorithm, JwtConfig, Secret};
-use crate::holder::Holder;
+use super::claims::Checks;
+use super::envelope::Envelope;
+use super::jwks::Jwks;
+use super::keys::{Choice, Key, KeySet};
+use super::unique::Unique;
+use super::{AuthError, Grant, KeyError, sources};
+use crate::config::JwtConfig;
+
+pub(super) const UNEXPECTED: &str = "the claims are not as expected (sub: text, exp: number, sluice: {subscribe: [..], publish: [..]}, no member twice)";
 
 pub(super) struct Verifier {
-    key: DecodingKey,
-    validation: Validation,
-    leeway: Duration,
+    checks: Checks,
+    keys: Keys,
 }
 
-/// The claims that are read (RFC 7519, section 4); the library has checked the registered ones by then.
-#[derive(Deserialize)]
-struct Claims {
-    sub: String,
-    exp: f64,
-    iat: Option<f64>,
-    jti: Option<String>,
-    #[serde(default)]
-    sluice: Scopes,
-}
-
-#[derive(Default, Deserialize)]
-struct Scopes {
-    #[serde(default)]
-    subscribe: Vec<String>,
-    #[serde(default)]
-    publish: Vec<String>,
+enum Keys {
+    /// From the configuration and from files: all there is from the start.
+    Local(KeySet),
+    /// From a URL.
+    Remote(Box<Jwks>),
 }
 
 impl Verifier {
-    pub(super) fn new(config: &JwtConfig) -> Result<Verifier, &'static str> {
-        let secret: &Secret = config.secret.as_ref().ok_or("auth.jwt.secret")?;
-        let [algorithm] = config.algorithms.as_slice() else {
-            return Err("auth.jwt.algorithms");
+    pub(super) fn new(config: &JwtConfig) -> Result<Verifier, KeyError> {
+        let checks = Checks::new(config);
+        let keys = match &config.jwks_url {
+            Some(url) => Keys::Remote(Box::new(Jwks::new(url, config)?)),
+            None => Keys::Local(sources::local(config, &checks)?),
         };
-        // One key, one algorithm, from the configuration: a token's header never chooses (RFC 8725, section 3.1).
-        let mut validation = Validation::new(match algorithm {
-            JwtAlgorithm::Hs256 => Algorithm::HS256,
-            JwtAlgorithm::Hs384 => Algorithm::HS384,
-            JwtAlgorithm::Hs512 => Algorithm::HS512,
-        });
-        let mut required = vec!["exp", "sub"];
-        if let Some(issuer) = &config.issuer {
-            validation.set_issuer(&[issuer]);
-            required.push("iss");
+        Ok(Verifier { checks, keys })
+    }
+
+    /// The keys that come from a URL.
+    pub(super) fn remote(&self) -> Option<&Jwks> {
+        match &self.keys {
+            Keys::Local(_) => None,
+            Keys::Remote(jwks) => Some(jwks),
         }
-        if !config.audience.is_empty() {
-            validation.set_audience(&config.audience);
-            required.push("aud");
+    }
+
+    pub(super) async fn verify(&self, token: &str) -> Result<Grant, AuthError> {
+        let envelope = Envelope::read(token)?;
+        let jwks = match &self.keys {
+            Keys::Local(keys) => {
+                return self
+                    .verify_with(keys, &envelope)
+                    .unwrap_or(Err(AuthError::Invalid(
+                        "no configured key fits the token's `kid` and `alg`",
+                    )));
+            }
+            Keys::Remote(jwks) => jwks,
+        };
+        if let Some(verified) = self.verify_with(&jwks.keys(), &envelope) {
+            return verified;
         }
-        validation.set_required_spec_claims(&required);
-        validation.leeway = config.leeway.as_secs();
-        validation.validate_nbf = true;
-        let key = DecodingKey::from_secret(secret.expose().as_bytes());
-        Ok(Verifier {
-            key,
-            validation,
-            leeway: config.leeway,
+        jwks.look_again().await;
+        if let Some(verified) = self.verify_with(&jwks.keys(), &envelope) {
+            return verified;
+        }
+        Err(if jwks.is_current() {
+            AuthError::Invalid("no key of the issuer fits the token's `kid` and `alg`")
+        } else {
+            AuthError::KeysUnavailable
         })
     }
 
-    pub(super) fn verify(&self, token: &str) -> Result<Grant, AuthError> {
-        if token.len() > TOKEN_MAX_BYTES {
-            return Err(AuthError::Invalid("the token is longer than 8192 bytes"));
+    /// Verifies with the key or keys that the header points to; nothing where there is none.
+    fn verify_with(
+        &self,
+        keys: &KeySet,
+        envelope: &Envelope<'_>,
+    ) -> Option<Result<Grant, AuthError>> {
+        let choice = keys.choose(
+            envelope.key_id.as_deref(),
+            envelope.algorithm,
+            Instant::now(),
+        );
+        match choice {
+            Choice::One(key) => Some(self.verify_by(key, envelope)),
+            Choice::Several(keys) => Some(self.verify_by_any(&keys, envelope)),
+            Choice::Ambiguous => Some(Err(AuthError::Invalid(
+                "the token's header names no key (`kid`), and several fit its `alg`",
+            ))),
+            Choice::None => None,
         }
-        let token = jsonwebtoken::decode::<Claims>(token, &self.key, &self.validation)
-            .map_err(|error| told(&error))?;
-        check_header(&token.header)?;
-        let claims = token.claims;
-        if claims.sub.is_empty() || claims.sub.len() > SUBJECT_MAX_BYTES {
-            return Err(AuthError::Invalid(
-                "the claim `sub` must have 1 to 256 bytes",
-            ));
+    }
+
+    /// Without a `kid` the keys of that algorithm are tried, as few as there are.
+    fn verify_by_any(&self, keys: &[&Key], envelope: &Envelope<'_>) -> Result<Grant, AuthError> {
+        let mut refused = AuthError::Invalid(FOREIGN);
+        for key in keys {
+            match self.verify_by(key, envelope) {
+                Err(AuthError::Invalid(FOREIGN)) => {}
+                Err(error) => refused = error,
+                granted @ Ok(_) => return granted,
+            }
         }
-        let expires_at = Duration::try_from_secs_f64(claims.exp)
-            .ok()
-            .and_then(|exp| UNIX_EPOCH.checked_add(exp)?.checked_add(self.leeway))
-            .ok_or(AuthError::Invalid("the claim `exp` is out of range"))?;
-        let issued_at = match claims.iat {
-            None => None,
-            Some(seconds) => Some(
-                Duration::try_from_secs_f64(seconds)
-                    .map_err(|_| AuthError::Invalid("the claim `iat` is out of range"))?
-                    .as_secs(),
-            ),
-        };
-        if claims
-            .jti
-            .as_ref()
-            .is_some_and(|id| id.is_empty() || id.len() > TOKEN_ID_MAX_BYTES)
-        {
-            return Err(AuthError::Invalid(
-                "the claim `jti` must have 1 to 256 bytes",
-            ));
+        Err(refused)
+    }
+
+    fn verify_by(&self, key: &Key, envelope: &Envelope<'_>) -> Result<Grant, AuthError> {
+        let Unique(claims): Unique =
+            jsonwebtoken::decode(envelope.token, key.decoding(), key.validation())
+                .map_err(|error| told(&error))?
+                .claims;
+        match claims {
+            Value::Object(_) => self.checks.grant(claims, SystemTime::now()),
+            Value::Null
+            | Value::Bool(_)
+            | Value::Number(_)
+            | Value::String(_)
+            | Value::Array(_) => Err(AuthError::Invalid(UNEXPECTED)),
         }
-        let scopes = claims.sluice;
-        Ok(Grant {
-            subscribe: Patterns::parse(&scopes.subscribe, &claims.sub)
-                .map_err(AuthError::Invalid)?,
-            publish: Patterns::parse(&scopes.publish, &claims.sub).map_err(AuthError::Invalid)?,
-            holder: Arc::new(Holder {
-                subject: Some(claims.sub),
-                token_id: claims.jti,
-                issued_at,
-                session: None,
-            }),
-            expires_at: Some(expires_at),
-        })
     }
 }
 
-/// Refuses headers that ask for more than this verifier understands.
-fn check_header(header: &Header) -> Result<(), AuthError> {
-    // RFC 7515, section 4.1.11: an extension marked critical and not understood makes the token invalid.
-    if header.crit.is_some() {
-        return Err(AuthError::Invalid(
-            "the token's header has `crit`, which is not supported",
-        ));
-    }
-    let kind = header.typ.as_deref().unwrap_or("JWT");
-    if !["JWT", "at+jwt", "application/at+jwt"]
-        .iter()
-        .any(|known| known.eq_ignore_ascii_case(kind))
-    {
-        return Err(AuthError::Invalid("the token's `typ` is not JWT"));
-    }
-    Ok(())
-}
+const FOREIGN: &str = "the signature does not fit the configured key";
 
 /// What is told of a token that does not verify: enough to mend an honest one, nothing of its content.
 fn told(error: &JwtError) -> AuthError {
@@ -145,9 +131,9 @@ fn told(error: &JwtError) -> AuthError {
     )]
     let text = match error.kind() {
         ErrorKind::ExpiredSignature => return AuthError::Expired,
-        ErrorKind::InvalidSignature => "the signature does not fit the configured key",
+        ErrorKind::InvalidSignature => FOREIGN,
         ErrorKind::InvalidAlgorithm | ErrorKind::UnsupportedAlgorithm => {
-            "the token's `alg` is not the configured one"
+            "the token's `alg` is not the one of its key"
         }
         ErrorKind::MissingRequiredClaim(claim) => match claim.as_str() {
             "exp" => "the claim `exp` is missing",
@@ -160,9 +146,7 @@ fn told(error: &JwtError) -> AuthError {
         ErrorKind::InvalidAudience => "the claim `aud` does not name this service",
         ErrorKind::ImmatureSignature => "the token is not valid yet (`nbf`)",
         ErrorKind::InvalidClaimFormat(_) => "a registered claim has the wrong type",
-        ErrorKind::Json(_) => {
-            "header or claims are not as expected (sub: text, exp: number, sluice: {subscribe: [..], publish: [..]})"
-        }
+        ErrorKind::Json(_) => UNEXPECTED,
         _ => "the token is malformed",
     };
     AuthError::Invalid(text)

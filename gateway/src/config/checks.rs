@@ -1,5 +1,6 @@
 //! What must hold of each section, and between sections, before anything starts.
 
+mod jwt;
 mod limits;
 mod node;
 mod redis_tls;
@@ -9,16 +10,13 @@ mod tls;
 use std::time::Duration;
 
 use super::findings::Findings;
-use super::kinds::{Secret, Size};
+use super::kinds::Size;
 use super::sections::{
-    AdminConfig, AuthConfig, AuthMode, BrokerConfig, BrokerMode, DrainConfig, HealthConfig,
-    HistoryConfig, HttpConfig, JwtConfig, LogConfig, PollConfig, RedisConfig, RedisMode,
-    StreamConfig,
+    AdminConfig, BrokerConfig, BrokerMode, DrainConfig, HealthConfig, HistoryConfig, HttpConfig,
+    LogConfig, PollConfig, RedisConfig, RedisMode, StreamConfig,
 };
 use super::{Config, origin};
 
-/// Fewest bytes of an HMAC secret: the hash's own size for HS256 (RFC 7518, section 3.2).
-pub const SECRET_MIN_BYTES: usize = 32;
 const ADMIN_TOKEN_MIN_BYTES: usize = 16;
 const PREFIX_MAX_BYTES: usize = 64;
 const ORIGINS_MAX: usize = 256;
@@ -47,7 +45,7 @@ pub fn check(config: &Config) -> Findings {
     admin(&config.admin, &mut findings);
     broker(&config.broker, &config.redis, &mut findings);
     redis(&config.redis, &mut findings);
-    auth(&config.auth, &mut findings);
+    jwt::check(&config.auth, &mut findings);
     history(&config.history, &mut findings);
     stream(&config.stream, &mut findings);
     poll(&config.poll, &mut findings);
@@ -190,56 +188,6 @@ fn redis(redis: &RedisConfig, found: &mut Findings) {
         "redis.backoff_min",
         &redis.backoff_min,
     );
-}
-
-fn auth(auth: &AuthConfig, found: &mut Findings) {
-    let jwt = &auth.jwt;
-    found.within("auth.jwt.leeway", &jwt.leeway, Duration::ZERO, minutes(10));
-    let later: [(&'static str, &Option<String>); 3] = [
-        ("auth.jwt.public_key_file", &jwt.public_key_file),
-        ("auth.jwt.jwks_url", &jwt.jwks_url),
-        ("auth.jwt.jwks_file", &jwt.jwks_file),
-    ];
-    for (key, value) in later {
-        if value.is_some() {
-            found.refuse(
-                key,
-                "is not available yet in this version; use auth.jwt.secret",
-            );
-        }
-    }
-    let secret_bytes = jwt
-        .secret
-        .as_ref()
-        .map_or(0, |secret: &Secret| secret.expose().len());
-    if jwt.secret.is_some() && secret_bytes < SECRET_MIN_BYTES {
-        found.refuse(
-            "auth.jwt.secret",
-            format!("is {secret_bytes} bytes long; at least {SECRET_MIN_BYTES} are needed (`openssl rand -base64 32` makes one)"),
-        );
-    }
-    match auth.mode {
-        AuthMode::Jwt => jwt_key(jwt, found),
-        AuthMode::Anonymous if jwt.secret.is_some() => {
-            found.refuse(
-                "auth.jwt.secret",
-                "is set, but auth.mode is anonymous, which lets everyone in; set auth.mode to jwt",
-            );
-        }
-        AuthMode::Anonymous => {}
-    }
-}
-
-fn jwt_key(jwt: &JwtConfig, found: &mut Findings) {
-    if jwt.secret.is_none() {
-        found.refuse("auth.jwt.secret", "must be set when auth.mode is jwt");
-    }
-    if jwt.algorithms.len() != 1 {
-        found.refuse(
-            "auth.jwt.algorithms",
-            "must name exactly one algorithm, because one key is used with one only",
-        );
-    }
 }
 
 fn history(history: &HistoryConfig, found: &mut Findings) {

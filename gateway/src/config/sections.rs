@@ -165,28 +165,36 @@ choice! {
 pub struct AuthConfig {
     #[serde(with = "text")]
     pub mode: AuthMode,
+    /// What callers without credentials may read where others need a token.
+    #[serde(with = "list")]
+    pub anonymous_subscribe: Vec<String>,
     pub jwt: JwtConfig,
 }
 
 choice! {
-    /// Signature algorithms (RFC 7518, section 3.1) that this version verifies.
-    JwtAlgorithm { Hs256 = "HS256", Hs384 = "HS384", Hs512 = "HS512" }
+    /// Signature algorithms that are verified (RFC 7518, section 3.1; RFC 8037, section 3.1).
+    JwtAlgorithm {
+        Hs256 = "HS256", Hs384 = "HS384", Hs512 = "HS512",
+        Rs256 = "RS256", Rs384 = "RS384", Rs512 = "RS512",
+        Ps256 = "PS256", Ps384 = "PS384", Ps512 = "PS512",
+        Es256 = "ES256", Es384 = "ES384", EdDsa = "EdDSA",
+    }
 }
 
-/// `[auth.jwt]`: the verification key and the claims that are checked.
+/// `[auth.jwt]`: the verification keys and the claims that are checked.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct JwtConfig {
-    /// Present whenever the mode is `jwt`.
+    /// One of `secret`, the files, and `jwks_url` is present whenever the mode is `jwt`.
     #[serde(with = "optional")]
     pub secret: Option<Secret>,
-    #[serde(with = "optional")]
-    pub public_key_file: Option<String>,
+    #[serde(with = "list")]
+    pub public_key_file: Vec<String>,
     #[serde(with = "optional")]
     pub jwks_url: Option<String>,
     #[serde(with = "optional")]
     pub jwks_file: Option<String>,
-    /// Exactly one.
+    /// Empty: what fits the keys.
     #[serde(with = "list")]
     pub algorithms: Vec<JwtAlgorithm>,
     #[serde(with = "optional")]
@@ -195,6 +203,14 @@ pub struct JwtConfig {
     pub audience: Vec<String>,
     #[serde(with = "duration")]
     pub leeway: Duration,
+    #[serde(with = "duration")]
+    pub max_lifetime: Duration,
+    #[serde(with = "duration")]
+    pub jwks_refresh: Duration,
+    #[serde(with = "duration")]
+    pub jwks_timeout: Duration,
+    #[serde(with = "text")]
+    pub jwks_bytes: Size,
 }
 
 /// `[history]`: what is kept per channel.

@@ -144,24 +144,6 @@ fn dev_with_redis_uses_redis() {
 #[case::braces("SLUICE__REDIS__PREFIX", "{x}:", "redis.prefix", "without braces")]
 #[case::empty_prefix("SLUICE__REDIS__PREFIX", "", "redis.prefix", "1 to 64")]
 #[case::no_secret("SLUICE__AUTH__MODE", "jwt", "auth.jwt.secret", "must be set")]
-#[case::public_key(
-    "SLUICE__AUTH__JWT__PUBLIC_KEY_FILE",
-    "k.pem",
-    "auth.jwt.public_key_file",
-    "not available yet"
-)]
-#[case::jwks_url(
-    "SLUICE__AUTH__JWT__JWKS_URL",
-    "https://i",
-    "auth.jwt.jwks_url",
-    "not available yet"
-)]
-#[case::jwks_file(
-    "SLUICE__AUTH__JWT__JWKS_FILE",
-    "k.json",
-    "auth.jwt.jwks_file",
-    "not available yet"
-)]
 #[case::algorithm(
     "SLUICE__AUTH__JWT__ALGORITHMS",
     "none",

@@ -6,6 +6,7 @@ use actix_web::HttpRequest;
 use actix_web::http::header::{AUTHORIZATION, HeaderMap};
 
 use super::problem::{Code, Problem};
+use super::refusal::Refusal;
 use super::routes::Public;
 use crate::auth::{AuthError, Grant};
 use crate::reasons::AuthCode;
@@ -69,6 +70,7 @@ impl From<AuthError> for Problem {
             AuthCode::BadAuthorization => Code::BadAuthorization,
             AuthCode::InvalidToken => Code::InvalidToken,
             AuthCode::TokenExpired => Code::TokenExpired,
+            AuthCode::KeysUnavailable => Code::KeysUnavailable,
             AuthCode::InsufficientScope => Code::InsufficientScope,
             AuthCode::TokenRevoked => Code::TokenRevoked,
             AuthCode::BrokerUnavailable => {
@@ -77,14 +79,20 @@ impl From<AuthError> for Problem {
                 return problem.retry_after(NOT_YET_RETRY);
             }
         };
-        Problem::new(code, error.to_string()).challenge(challenge(&error))
+        let problem = Problem::new(code, error.to_string());
+        match challenge(&error) {
+            Some(challenge) => problem.challenge(challenge),
+            None => problem.retry_after(Refusal::keys_wait()),
+        }
     }
 }
 
-/// The value of `WWW-Authenticate` (RFC 6750, section 3). Without credentials no error code is given.
-fn challenge(error: &AuthError) -> String {
+/// The value of `WWW-Authenticate` (RFC 6750, section 3); nothing where better credentials would not help. Without
+/// credentials no error code is given.
+fn challenge(error: &AuthError) -> Option<String> {
     let code = match error {
-        AuthError::Missing => return "Bearer realm=\"sluice\"".to_owned(),
+        AuthError::Missing => return Some("Bearer realm=\"sluice\"".to_owned()),
+        AuthError::KeysUnavailable => return None,
         AuthError::BadAuthorization => "invalid_request",
         AuthError::Invalid(_) | AuthError::Expired | AuthError::Revoked | AuthError::NotYet => {
             "invalid_token"
@@ -93,7 +101,9 @@ fn challenge(error: &AuthError) -> String {
     };
     // A quoted string must hold no quote of its own; backticks and letters are all that the texts have.
     let description = error.to_string().replace(['"', '\\'], "'");
-    format!("Bearer realm=\"sluice\", error=\"{code}\", error_description=\"{description}\"")
+    Some(format!(
+        "Bearer realm=\"sluice\", error=\"{code}\", error_description=\"{description}\""
+    ))
 }
 
 #[cfg(test)]

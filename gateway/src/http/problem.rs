@@ -76,6 +76,7 @@ codes! {
     TooManyAttempts = "too_many_attempts", TOO_MANY_REQUESTS, "Too many requests";
     TooManyPublishes = "too_many_publishes", TOO_MANY_REQUESTS, "Too many events";
     Internal = "internal", INTERNAL_SERVER_ERROR, "Something went wrong inside the gateway";
+    KeysUnavailable = "keys_unavailable", SERVICE_UNAVAILABLE, "Tokens cannot be verified now";
     BrokerUnavailable = "broker_unavailable", SERVICE_UNAVAILABLE, "The event broker is unavailable";
     Overloaded = "overloaded", SERVICE_UNAVAILABLE, "The node is too busy";
     Draining = "draining", SERVICE_UNAVAILABLE, "The node is leaving";

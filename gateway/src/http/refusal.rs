@@ -26,7 +26,12 @@ pub enum Refusal {
     Subject,
     /// The client's address tries too often; not before so long.
     Attempts(Duration),
+    /// The issuer's keys cannot be had, so the caller's token cannot be verified.
+    Keys,
 }
+
+/// About when a look for the issuer's keys that failed is repeated.
+const KEYS_RETRY: Duration = Duration::from_secs(10);
 
 impl Refusal {
     /// What an `EventSource` is told.
@@ -35,7 +40,7 @@ impl Refusal {
         match self {
             Refusal::Drain => CloseReason::Drain,
             Refusal::Overload => CloseReason::Overload,
-            Refusal::NotYet => CloseReason::Unavailable,
+            Refusal::NotYet | Refusal::Keys => CloseReason::Unavailable,
             Refusal::Limit | Refusal::Address | Refusal::Subject | Refusal::Attempts(_) => {
                 CloseReason::Limit
             }
@@ -46,13 +51,19 @@ impl Refusal {
     #[must_use]
     pub fn limit(self) -> Option<LimitName> {
         match self {
-            Refusal::Drain | Refusal::NotYet => None,
+            Refusal::Drain | Refusal::NotYet | Refusal::Keys => None,
             Refusal::Limit => Some(LimitName::StreamsPerConnection),
             Refusal::Overload => Some(LimitName::Connections),
             Refusal::Address => Some(LimitName::ConnectionsPerIp),
             Refusal::Subject => Some(LimitName::ConnectionsPerSubject),
             Refusal::Attempts(_) => Some(LimitName::AttemptsPerIp),
         }
+    }
+
+    /// The jittered wait until the issuer's keys may be there.
+    #[must_use]
+    pub fn keys_wait() -> Duration {
+        KEYS_RETRY.mul_f64(rand::rng().random_range(0.5..1.5))
     }
 
     /// Counts a request that was turned away. The limit is counted with the answer: [`Refusal::problem`] names it.
@@ -69,6 +80,7 @@ impl Refusal {
             Refusal::Drain | Refusal::NotYet => {
                 return Duration::from_millis(rng.random_range(200..2_000));
             }
+            Refusal::Keys => return Refusal::keys_wait(),
             Refusal::Attempts(wait) => wait,
             Refusal::Limit | Refusal::Overload | Refusal::Address | Refusal::Subject => {
                 Duration::ZERO
@@ -87,6 +99,7 @@ impl Refusal {
             Refusal::Attempts(wait) => wait,
             Refusal::Drain
             | Refusal::NotYet
+            | Refusal::Keys
             | Refusal::Limit
             | Refusal::Overload
             | Refusal::Address
@@ -128,6 +141,11 @@ impl Refusal {
                 RejectReason::Limit,
                 Code::TooManyAttempts,
                 "your address asks too often",
+            ),
+            Refusal::Keys => (
+                RejectReason::KeysUnavailable,
+                Code::KeysUnavailable,
+                "the issuer's keys cannot be had now, so no token can be verified; try again",
             ),
         }
     }

@@ -1,5 +1,6 @@
 //! The public listener's route table, and what its routes share.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::web;
@@ -24,7 +25,7 @@ pub const POLL: &str = "/v1/poll";
 
 /// What the public routes need; one per process, shared by its workers.
 pub struct Public {
-    pub authenticator: Authenticator,
+    pub authenticator: Arc<Authenticator>,
     pub revocations: RevocationCheck,
     pub broker: Broker,
     pub health: Health,

@@ -26,7 +26,7 @@ use crate::auth::{Action, AuthError, Grant};
 use crate::connection::shapes::{Shape, sse};
 use crate::connection::{ConnectionId, Opening, blocks};
 use crate::health::Phase;
-use crate::reasons::RejectReason;
+use crate::reasons::{AuthCode, RejectReason};
 
 /// `GET /v1/events?channel=orders`.
 ///
@@ -106,11 +106,14 @@ async fn subscribe(
     let wanted = count_bad(wanted, public)?;
     let media_type = count_bad(media_type(request.headers()), public)?;
     let grant = match authorize(request, &wanted, public).await {
-        // The one refusal of a caller that passes; it is counted.
+        // Counted already; they will pass, so an EventSource must survive them.
         Err(problem) if problem.code() == Code::BrokerUnavailable => {
             return tell(Refusal::NotYet, request, wanted.incoming.as_deref(), public);
         }
-        grant => grant?,
+        Err(problem) if problem.code() == Code::KeysUnavailable => {
+            return tell(Refusal::Keys, request, wanted.incoming.as_deref(), public);
+        }
+        authorized => authorized?,
     };
     if public.health.phase() == Phase::Draining {
         return refuse(Refusal::Drain, request, wanted.incoming.as_deref(), public);
@@ -151,7 +154,7 @@ fn media_type(headers: &HeaderMap) -> Result<MediaType, Problem> {
 /// Whether the caller may read what it wants.
 ///
 /// # Errors
-/// 400, 401 or 403.
+/// 400, 401 or 403; 503 when that cannot be told now.
 pub(super) async fn authorize(
     request: &HttpRequest,
     wanted: &SubscribeRequest,
@@ -160,11 +163,15 @@ pub(super) async fn authorize(
     let rejected = &public.connections.rejected;
     let grant = recognise(request, public).await;
     let grant = grant.inspect_err(|error| {
-        let passes = *error == AuthError::NotYet;
-        let reason = if passes {
-            RejectReason::Unavailable
-        } else {
-            RejectReason::Unauthorized
+        let reason = match error.code() {
+            AuthCode::BrokerUnavailable => RejectReason::Unavailable,
+            AuthCode::KeysUnavailable => RejectReason::KeysUnavailable,
+            AuthCode::TokenMissing
+            | AuthCode::BadAuthorization
+            | AuthCode::InvalidToken
+            | AuthCode::TokenExpired
+            | AuthCode::TokenRevoked
+            | AuthCode::InsufficientScope => RejectReason::Unauthorized,
         };
         rejected.of(reason).inc();
     })?;
@@ -232,6 +239,7 @@ fn refuse(
     tell(refusal, request, incoming, public)
 }
 
+/// The answer of [`refuse`].
 fn tell(
     refusal: Refusal,
     request: &HttpRequest,

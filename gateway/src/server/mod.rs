@@ -76,6 +76,9 @@ pub async fn run(
 ) -> Result<(), RunError> {
     let metrics = Metrics::register(&Registry::new())?;
     let certificate = tls::Certificate::load(&config.tls, metrics.tls.clone())?;
+    let authenticator = Authenticator::from_config(&config.auth)
+        .map_err(|error| RunError::Settings(error.to_string()))?;
+    let authenticator = Arc::new(authenticator);
     announce(&config, &listeners)?;
     let health = Health::new(&config.health);
     let workers = settings::workers(&config);
@@ -98,7 +101,7 @@ pub async fn run(
         cuts: web::Data::new(Cuts::new(settings::streams(&config).node)),
         page: web::Data::new(settings::page(&config, listeners.public.local_addr()?)),
     });
-    let shared = shared(&config, &health, &seats)?;
+    let shared = shared(&config, &health, &seats, Arc::clone(&authenticator));
     let tls = certificate.as_ref().map(tls::Certificate::server_config);
     let transport = settings::transport(&config, tls.transpose()?, &metrics);
     let public = (listeners.public, transport);
@@ -116,6 +119,7 @@ pub async fn run(
         broker.revocations().clone(),
     );
     let admin = admin_server(listeners.admin, probes, commands, shared)?;
+    let keys = metrics.keys.clone();
     let node = Node {
         handles: [public.handle(), admin.handle()],
         health,
@@ -124,7 +128,12 @@ pub async fn run(
         drain,
         _broker: thread,
     };
-    let mut running = std::pin::pin!(async { tokio::try_join!(public, admin).map(|_| ()) });
+    let mut running = std::pin::pin!(async {
+        tokio::select! {
+            ended = async { tokio::try_join!(public, admin) } => ended.map(|_| ()),
+            never = authenticator.follow_keys(&keys) => match never {},
+        }
+    });
     let outcome = tokio::select! {
         ended = &mut running => return Ok(ended?),
         () = tls::follow(certificate) => Ok(()),
@@ -191,10 +200,9 @@ fn shared(
     config: &Config,
     health: &Health,
     seats: &WorkerSeats,
-) -> Result<web::Data<Public>, RunError> {
-    let authenticator = Authenticator::from_config(&config.auth)
-        .map_err(|key| RunError::Settings(format!("{key} is missing")))?;
-    Ok(web::Data::new(Public {
+    authenticator: Arc<Authenticator>,
+) -> web::Data<Public> {
+    web::Data::new(Public {
         authenticator,
         revocations: settings::revocations(&seats.broker),
         asks: Asks::new(seats.broker.clone()),
@@ -207,7 +215,7 @@ fn shared(
         resets_told: seats.metrics.hub.resets_told.clone(),
         gate: Gate::new(&settings::gate(config), seats.admission.clone()),
         limit_metrics: seats.metrics.limits.clone(),
-    }))
+    })
 }
 
 fn public_server(

@@ -23,14 +23,19 @@ pub struct Process {
 impl Process {
     /// Starts a node on the embedded broker with one worker.
     pub fn start(settings: &[(&str, &str)]) -> Process {
+        Process::start_in(settings, &[])
+    }
+
+    /// The same with variables that are not the gateway's own, such as `SSL_CERT_FILE`.
+    pub fn start_in(settings: &[(&str, &str)], environment: &[(&str, &str)]) -> Process {
         // Another process may take a free port between our look and the node's bind: then look again.
         (0..5)
-            .find_map(|_| Process::try_start(settings))
+            .find_map(|_| Process::try_start(settings, environment))
             .expect("a node starts")
     }
 
-    fn try_start(settings: &[(&str, &str)]) -> Option<Process> {
-        let mut process = Process::spawn(settings);
+    fn try_start(settings: &[(&str, &str)], environment: &[(&str, &str)]) -> Option<Process> {
+        let mut process = Process::spawn_in(settings, environment);
         let ready = find("the process is ready or has ended", PATIENCE, || {
             if process.child.try_wait().expect("its state").is_some() {
                 return Some(false);
@@ -43,6 +48,10 @@ impl Process {
 
     /// Starts a node without waiting for it: it may never be ready.
     pub fn spawn(settings: &[(&str, &str)]) -> Process {
+        Process::spawn_in(settings, &[])
+    }
+
+    fn spawn_in(settings: &[(&str, &str)], environment: &[(&str, &str)]) -> Process {
         let free = || {
             let socket = TcpListener::bind("127.0.0.1:0").expect("a free port");
             socket.local_addr().expect("bound")
@@ -51,6 +60,7 @@ impl Process {
         let log = NamedTempFile::new().expect("a file");
         let child = Command::new(env!("CARGO_BIN_EXE_sluice-gateway"))
             .env_clear()
+            .envs(environment.iter().copied())
             .env("SLUICE__AUTH__MODE", "anonymous")
             .env("SLUICE__BROKER__MODE", "embedded")
             .env("SLUICE__HTTP__WORKERS", "1")

@@ -194,6 +194,7 @@ fn failing(error: &AuthError) -> &'static str {
         AuthError::Missing | AuthError::BadAuthorization => return "form",
         AuthError::Scope { .. } => return "claims",
         AuthError::Revoked | AuthError::NotYet => return "revocation",
+        AuthError::KeysUnavailable => return "key",
         AuthError::Invalid(text) => *text,
     };
     // Either may be meant: nothing is said of the signature then.
