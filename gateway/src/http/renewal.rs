@@ -50,6 +50,10 @@ pub async fn post(
         Finding::Renewed => Ok(HttpResponse::Ok()
             .insert_header((CACHE_CONTROL, "no-store"))
             .json(json!({ "expires_at": blocks::rfc3339(expires_at) }))),
+        Finding::Revoked => {
+            public.http.auth_failures.of(AuthCode::TokenRevoked).inc();
+            Err(AuthError::Revoked.into())
+        }
         Finding::OtherSubject => Err(Problem::new(
             Code::OtherSubject,
             "the stream was opened with a token of another subject; open one of your own",

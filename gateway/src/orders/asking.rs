@@ -58,6 +58,8 @@ pub struct Answer {
 pub enum Finding {
     /// The stream goes on with the new token.
     Renewed,
+    /// The new token was revoked on its way to the stream, which goes on as it was.
+    Revoked,
     /// The stream belongs to another subject and goes on as it was.
     OtherSubject,
     /// The new token does not allow this channel of the stream, which goes on as it was.

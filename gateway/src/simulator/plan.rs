@@ -143,28 +143,7 @@ impl Settings {
             linger: ms(rng.random_range(100..=2_000)),
             audit_interval: ms(rng.random_range(800..=3_000)),
         };
-        let stream = StreamLimits {
-            node: "n".to_owned(),
-            ring: RingLimits {
-                entries: rng.random_range(4..=16),
-                bytes: rng.random_range(2_000..=8_000),
-            },
-            ring_age: ms(rng.random_range(500..=10_000)),
-            heartbeat: ms(rng.random_range(1_000..=5_000)),
-            retry: ms(rng.random_range(50..=1_000)),
-            limit_retry: ms(1_000),
-            max_age: ms(rng.random_range(8_000..=60_000)),
-            open_wait: ms(1_000),
-            slow_consumer_age: ms(rng.random_range(1_500..=4_000)),
-            backfill_events: if tight {
-                rng.random_range(8..=24)
-            } else {
-                5_000
-            },
-            chunk_bytes: rng.random_range(64..=2_048),
-            expiring_lead: ms(rng.random_range(0..=4_000)),
-            ended_streams: 4,
-        };
+        let stream = stream(rng, tight);
         Settings {
             gateways: rng.random_range(2..=3),
             workers: 2,
@@ -215,5 +194,32 @@ impl Settings {
             }
         }
         Move::Publish
+    }
+}
+
+/// The bounds of streams in one run.
+fn stream(rng: &mut SmallRng, tight: bool) -> StreamLimits {
+    let ms = Duration::from_millis;
+    StreamLimits {
+        node: "n".to_owned(),
+        ring: RingLimits {
+            entries: rng.random_range(4..=16),
+            bytes: rng.random_range(2_000..=8_000),
+        },
+        ring_age: ms(rng.random_range(500..=10_000)),
+        heartbeat: ms(rng.random_range(1_000..=5_000)),
+        retry: ms(rng.random_range(50..=1_000)),
+        limit_retry: ms(1_000),
+        max_age: ms(rng.random_range(8_000..=60_000)),
+        open_wait: ms(1_000),
+        slow_consumer_age: ms(rng.random_range(1_500..=4_000)),
+        backfill_events: if tight {
+            rng.random_range(8..=24)
+        } else {
+            5_000
+        },
+        chunk_bytes: rng.random_range(64..=2_048),
+        expiring_lead: ms(rng.random_range(0..=4_000)),
+        ended_streams: 4,
     }
 }

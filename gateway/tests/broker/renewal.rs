@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::harness::http::{Answer, call};
 use crate::harness::node::Node;
 use crate::harness::redis_server::RedisServer;
-use crate::harness::tokens::{SETTINGS, bearer, second_in, since};
+use crate::harness::tokens::{SETTINGS, bearer, second_in, sign, since};
 
 const TOPIC: &str = "sluice:{_ctl}";
 
@@ -114,6 +114,53 @@ fn a_stream_that_nobody_has_and_a_redis_that_is_away_are_told_apart() {
         (503, "broker_unavailable")
     );
     assert!(answer.header("retry-after").is_some());
+}
+
+/// A revoked token renews nothing, not even one that was verified before it was revoked and comes by another node.
+#[test]
+fn a_revoked_token_renews_nothing() {
+    let redis = RedisServer::start();
+    let node = node(&redis, &[]);
+    let exp = second_in(2);
+    let first = bearer("ann", &["a"], exp);
+    let mut stream = node.stream("channel=a", &[("Authorization", first.as_str())]);
+    let open = stream.opened.as_ref().expect("opened").json();
+    let name = open["connection"].as_str().expect("a name");
+    let claims =
+        json!({"sub": "ann", "jti": "t-2", "exp": exp + 60, "sluice": {"subscribe": ["a"]}});
+    let token = sign(&claims);
+    let body = br#"{"jti":"t-2"}"#;
+    let answer = call(node.admin, "POST", "/admin/revoke", &[], body);
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let answer = renew(&node, name, &token);
+    assert_eq!(
+        (answer.status, answer.problem().as_str()),
+        (401, "token_revoked")
+    );
+
+    let mut connection = redis.connect();
+    let mut listening = connection.as_pubsub();
+    listening.subscribe(TOPIC).expect("subscribed");
+    listening
+        .set_read_timeout(Some(Duration::from_secs(5)))
+        .expect("set");
+    let order = json!({
+        "order": "renew",
+        "nonce": "AAAAAAAAAAAAAAAAAAAAAA",
+        "connection": name,
+        "holder": {"subject": "ann", "token_id": "t-2"},
+        "expires_at": (exp + 60) * 1_000,
+        "subscribe": ["a"],
+    });
+    let heard: i64 = redis.run(&["PUBLISH", TOPIC, &order.to_string()]);
+    assert_eq!(heard, 2, "the node, and this test");
+    let answer = std::iter::from_fn(|| listening.get_message().ok())
+        .map(|message| message.get_payload::<String>().expect("text"))
+        .find(|text| text.contains(r#""order":"answer""#));
+    let answer = answer.expect("an answer");
+    assert!(answer.contains(r#""finding":"revoked""#), "{answer}");
+    assert_eq!(stream.next().json()["reason"], "token_expired");
+    assert!(since(exp).expect("not before its time") < Duration::from_secs(1));
 }
 
 /// An operator may ask any node about any stream, while it is open and after it has ended.

@@ -56,6 +56,7 @@ fn a_good_token_is_explained_check_by_check() {
             "iss",
             "aud",
             "claims",
+            "revocation",
             "channel",
             "patterns"
         ]
@@ -79,10 +80,10 @@ fn a_good_token_is_explained_check_by_check() {
 #[case::only_publish(json!({"sub": "ann", "exp": second_in(60), "sluice": {"publish": ["c"]}}), "c", "patterns", "insufficient_scope")]
 #[case::reserved(json!({"sub": "ann", "exp": second_in(60), "sluice": {"subscribe": ["**"]}}), "_ctl", "channel", "insufficient_scope")]
 #[case::expired(json!({"sub": "ann", "exp": second_in(0) - 60, "sluice": {"subscribe": ["c"]}}), "c", "exp", "token_expired")]
-#[case::no_exp(json!({"sub": "ann"}), "c", "verification", "invalid_token")]
+#[case::no_exp(json!({"sub": "ann"}), "c", "exp", "invalid_token")]
 #[case::not_yet(json!({"sub": "ann", "exp": second_in(60), "nbf": second_in(30)}), "c", "nbf", "invalid_token")]
 #[case::audience(json!({"sub": "ann", "exp": second_in(60), "aud": "billing"}), "c", "aud", "invalid_token")]
-#[case::no_sub(json!({"exp": second_in(60)}), "c", "verification", "invalid_token")]
+#[case::no_sub(json!({"exp": second_in(60)}), "c", "claims", "invalid_token")]
 #[case::empty_sub(json!({"sub": "", "exp": second_in(60)}), "c", "claims", "invalid_token")]
 #[case::bad_pattern(json!({"sub": "ann", "exp": second_in(60), "sluice": {"subscribe": ["c*"]}}), "c", "claims", "invalid_token")]
 fn a_refusal_is_explained_by_the_check_that_fails(
@@ -117,6 +118,42 @@ fn a_refusal_is_explained_by_the_check_that_fails(
         let refused = node.get("/v1/events?channel=c", &[("Authorization", &authorization)]);
         assert_eq!(refused.problem(), code);
     }
+}
+
+/// A good token that was revoked is not allowed, and that is said.
+#[test]
+fn a_revoked_token_is_explained() {
+    let node = token_node();
+    let token = sign(
+        &json!({"sub": "ann", "jti": "t-1", "exp": second_in(60), "sluice": {"subscribe": ["c"]}}),
+    );
+    let token = token.trim_start_matches("Bearer ");
+    let question = json!({"token": token, "channel": "c"});
+    assert_eq!(answer(&node, &question)["allowed"], true);
+    let revoked = call(
+        node.admin,
+        "POST",
+        "/admin/revoke",
+        &[],
+        br#"{"jti":"t-1"}"#,
+    );
+    assert_eq!(revoked.status, 200, "{revoked:?}");
+    let told = find("the revocation is known", PATIENCE, || {
+        let told = answer(&node, &question);
+        (told["allowed"] == false).then_some(told)
+    });
+    let steps = told["steps"].as_array().expect("steps");
+    let last = steps.last().expect("a step");
+    assert_eq!(
+        (&last["check"], &last["ok"]),
+        (&json!("revocation"), &json!(false)),
+        "{told}"
+    );
+    assert_eq!(told["code"], "token_revoked");
+    assert!(
+        steps.iter().rev().skip(1).all(|step| step["ok"] == true),
+        "{told}"
+    );
 }
 
 /// Forged and broken tokens fail before their claims are believed: nothing that they say is repeated.

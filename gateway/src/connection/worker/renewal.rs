@@ -22,9 +22,16 @@ impl<T: Transport> Worker<T> {
         expiry: Expiry,
         now: Duration,
     ) -> Option<Finding> {
-        let key = self.index.named(id)?;
-        self.streams.get(key).filter(|stream| stream.id == id)?;
+        let key = self.index.named(id).filter(|_| self.has(id))?;
         self.renew_key(key, fresh, expiry, now)
+    }
+
+    /// Whether a stream with a token has this name.
+    #[must_use]
+    pub fn has(&self, id: ConnectionId) -> bool {
+        let key = self.index.named(id);
+        key.and_then(|key| self.streams.get(key))
+            .is_some_and(|stream| stream.id == id)
     }
 
     /// Gives every stream of the holder's session the new token, where it allows their channels; their number.

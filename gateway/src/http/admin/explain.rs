@@ -68,13 +68,7 @@ async fn answer(payload: web::Payload, public: &Public) -> Result<serde_json::Va
     let answer = match (&wanted.connection, &wanted.id) {
         (None, None) => {
             let action = action(wanted.action.as_deref())?;
-            token::explain(
-                &public.authenticator,
-                wanted.token.as_deref(),
-                action,
-                &channel,
-            )
-            .await
+            token::explain(public, wanted.token.as_deref(), action, &channel).await
         }
         (Some(connection), Some(id)) if wanted.token.is_none() && wanted.action.is_none() => {
             event(public, connection, channel, id).await?

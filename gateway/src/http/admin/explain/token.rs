@@ -12,12 +12,16 @@ use sluice_wire::channel::Channel;
 use crate::auth::patterns::Patterns;
 use crate::auth::{Action, AuthError, Authenticator, Grant, TOKEN_MAX_BYTES};
 use crate::connection::blocks;
+use crate::http::routes::Public;
 
 /// Algorithms whose names may be repeated: whatever else stands there is somebody's own text.
 const ALGORITHMS: [&str; 13] = [
     "HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256",
     "ES384", "EdDSA", "none",
 ];
+
+/// Checks that a token comes to only with a good signature.
+const AFTER_SIGNATURE: [&str; 5] = ["exp", "nbf", "iss", "aud", "claims"];
 
 /// One check and how it went.
 struct Step {
@@ -28,17 +32,22 @@ struct Step {
 
 /// Explains what a token, or no token at all, may do with a channel.
 pub(super) async fn explain(
-    authenticator: &Authenticator,
+    public: &Public,
     token: Option<&str>,
     action: Action,
     channel: &Channel,
 ) -> Value {
+    let authenticator = &public.authenticator;
     let mut steps = Vec::new();
     let grant = match token {
         Some(token) if !authenticator.is_open() => {
             let grant = authenticator.verify(token).await;
             verification(token, &grant, &mut steps);
-            grant
+            grant.and_then(|grant| {
+                let checked = public.revocations.check(&grant.holder);
+                steps.push(revocation(&checked));
+                checked.map(|()| grant)
+            })
         }
         Some(_) | None => {
             let grant = authenticator.without_token();
@@ -74,6 +83,18 @@ fn without(authenticator: &Authenticator, grant: &Result<Grant, AuthError>) -> S
     Step {
         check: "token",
         ok: grant.is_ok(),
+        detail,
+    }
+}
+
+fn revocation(checked: &Result<(), AuthError>) -> Step {
+    let detail = match checked {
+        Ok(()) => "neither it nor its subject is revoked".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    Step {
+        check: "revocation",
+        ok: checked.is_ok(),
         detail,
     }
 }
@@ -118,15 +139,14 @@ fn verification(token: &str, grant: &Result<Grant, AuthError>, steps: &mut Vec<S
         return;
     }
     steps.push(step("header", true, &named(&header)));
-    match at {
-        Some("signature") => return steps.push(step("signature", false, &words)),
-        Some("verification") => return steps.push(step("verification", false, &words)),
-        Some(_) | None => steps.push(step(
-            "signature",
-            true,
-            "made with a key that is configured",
-        )),
+    if let Some(check) = at.filter(|check| !AFTER_SIGNATURE.contains(check)) {
+        return steps.push(step(check, false, &words));
     }
+    steps.push(step(
+        "signature",
+        true,
+        "made with a key that is configured",
+    ));
     // The claims are checked after the signature; the first that fails is told.
     if let Some(check) = at {
         let value = claim(&claims, check);
@@ -203,24 +223,19 @@ fn failing(error: &AuthError) -> &'static str {
         AuthError::KeysUnavailable => return "key",
         AuthError::Invalid(text) => *text,
     };
-    // Either may be meant: nothing is said of the signature then.
-    if text.starts_with("header or claims") {
-        return "verification";
-    }
-    let marks: [(&str, &[&str]); 8] = [
+    let marks: [(&str, &[&str]); 9] = [
         ("claims", &["pattern", "`sub`", "`jti`", "`iat`"]),
         ("form", &["malformed", "longer than"]),
-        ("signature", &["signature"]),
+        ("signature", &["signature", "not signed"]),
         ("nbf", &["`nbf`"]),
         ("iss", &["`iss`"]),
         ("aud", &["`aud`"]),
         ("exp", &["`exp`"]),
         (
             "header",
-            &[
-                "`alg`", "`typ`", "`crit`", "`kid`", "`jku`", "`jwk`", "`x5u`", "header", "key",
-            ],
+            &["`alg`", "`typ`", "`kid`", "header", "key", "supported"],
         ),
+        ("claims", &["claim"]),
     ];
     let has = |marks: &[&str]| marks.iter().any(|mark| text.contains(mark));
     let found = marks.iter().find(|(_, marks)| has(marks));
