@@ -71,17 +71,10 @@ pub fn start(
         .unzip();
     let (stop, stopped) = watch::channel(false);
     let (ready, started) = std::sync::mpsc::sync_channel(1);
-    let topic = match &settings.backend {
-        BackendSettings::Embedded(_) => None,
-        BackendSettings::Redis(redis) => Some(redis.keys.orders_topic()),
-    };
-    let count = metrics.control.standing_orders.clone();
-    let limit = settings.standing_orders;
-    let shelf = Arc::new(Shelf::new(embedded, limit, clock.clone(), count));
-    let orders = Orders::new(topic, Arc::clone(&shelf));
+    let orders = orders(&settings, &clock, metrics);
     let broker = Broker {
         commands,
-        shelf,
+        shelf: Arc::clone(orders.shelf()),
         connected: is_connected.clone(),
         clock: clock.clone(),
         look_events: super::history::look_events(settings.events.event_bytes),
@@ -123,6 +116,18 @@ pub fn start(
         Ok(Err(error)) => Err(error.into()),
         Err(_) => Err(std::io::Error::other("it ended at once").into()),
     }
+}
+
+/// Without other nodes there is no topic, and nothing to be read before orders are known.
+fn orders(settings: &BrokerSettings, clock: &Clock, metrics: &Metrics) -> Orders {
+    let topic = match &settings.backend {
+        BackendSettings::Embedded(_) => None,
+        BackendSettings::Redis(redis) => Some(redis.keys.orders_topic()),
+    };
+    let count = metrics.control.standing_orders.clone();
+    let limit = settings.standing_orders;
+    let shelf = Shelf::new(topic.is_none(), limit, clock.clone(), count);
+    Orders::new(topic, Arc::new(shelf))
 }
 
 impl Drop for BrokerThread {
