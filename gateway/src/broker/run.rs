@@ -67,15 +67,12 @@ pub fn start(
         BackendSettings::Embedded(_) => None,
         BackendSettings::Redis(redis) => Some(redis.keys.clone()),
     };
-    let count = metrics.control.standing_orders.clone();
-    let limit = settings.standing_orders;
-    let shelf = Arc::new(Shelf::new(embedded, limit, clock.clone(), count));
-    let orders = Orders::new(keys.as_ref().map(Keys::orders_topic), Arc::clone(&shelf));
     let leases = Leases::new(settings.leases, keys, metrics.limits.clone());
+    let orders = orders(&settings, &clock, metrics);
     let broker = Broker {
         commands,
-        shelf,
         leases: leases.clone(),
+        shelf: Arc::clone(orders.shelf()),
         connected: is_connected.clone(),
         clock: clock.clone(),
         look_events: super::history::look_events(settings.events.event_bytes),
@@ -140,6 +137,18 @@ fn ports(
             (queue, port)
         })
         .unzip()
+}
+
+/// Without other nodes there is no topic, and nothing to be read before orders are known.
+fn orders(settings: &BrokerSettings, clock: &Clock, metrics: &Metrics) -> Orders {
+    let topic = match &settings.backend {
+        BackendSettings::Embedded(_) => None,
+        BackendSettings::Redis(redis) => Some(redis.keys.orders_topic()),
+    };
+    let count = metrics.control.standing_orders.clone();
+    let limit = settings.standing_orders;
+    let shelf = Shelf::new(topic.is_none(), limit, clock.clone(), count);
+    Orders::new(topic, Arc::new(shelf))
 }
 
 impl Drop for BrokerThread {

@@ -138,6 +138,48 @@ fn an_order_without_its_message_is_obeyed_within_a_second() {
     assert_eq!(hers.next().data, "still there");
 }
 
+/// More orders at a time than are queued for a worker: none is overlooked, nor anybody hit who was not meant.
+#[test]
+fn a_burst_of_orders_is_obeyed_whole() {
+    const COUNT: usize = 3_000;
+    let redis = RedisServer::start();
+    let node = Node::redis(&redis.url(), SETTINGS).ready();
+    let open = |subject: &str, id: usize| {
+        let bearer = bearer(subject, &json!({ "jti": format!("t-{id}") }));
+        node.stream("channel=a", &[("Authorization", &bearer)])
+    };
+    let mut meant = [0, 1, COUNT / 2, COUNT - 1].map(|id| open("ann", id));
+    let mut bobs = open("bob", COUNT);
+    let mut others = [COUNT, COUNT + 1].map(|id| open("carl", id));
+    let order = |id: usize| json!({ "order": "revoke", "token_id": format!("t-{id}") });
+    let all: Vec<_> = (0..COUNT)
+        .map(order)
+        .chain([json!({ "order": "disconnect", "subject": "bob" })])
+        .enumerate()
+        .map(|(id, order)| written(&format!("o-{id}"), millis(), &order))
+        .collect();
+    let words: Vec<&str> = all
+        .iter()
+        .flat_map(|(until, order)| [until.as_str(), order])
+        .collect();
+    let added: usize = redis.run(&[&["ZADD", ORDERS], words.as_slice()].concat());
+    assert_eq!(added, COUNT + 1);
+    redis.run::<()>(&["SET", MARK, "epoch:3001"]);
+    for stream in &mut meant {
+        assert_eq!(reason(stream), "revoked");
+    }
+    assert_eq!(reason(&mut bobs), "disconnected");
+    let answer = node.post(
+        "a",
+        &[("Authorization", &bearer("carl", &json!({})))],
+        b"still there",
+    );
+    assert_eq!(answer.status, 201, "{answer:?}");
+    for stream in &mut others {
+        assert_eq!(stream.next().data, "still there");
+    }
+}
+
 /// A disconnect ends streams by subject, channel, node or name, on all nodes; whoever it ended may come back at once,
 /// and a node that starts later ends nobody for it.
 #[test]

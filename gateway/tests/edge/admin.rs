@@ -178,62 +178,43 @@ fn connections(node: &Node, query: &str) -> Answer {
     )
 }
 
-/// The streams of all workers, with what one needs to know of them to end the right one, and no token.
+fn listed(node: &Node, query: &str) -> Value {
+    let answer = connections(node, query);
+    assert_eq!(answer.status, 200, "{answer:?}");
+    assert!(!answer.body.contains("eyJ"), "no token, nor a part of one");
+    serde_json::from_str(&answer.body).expect("JSON")
+}
+
+/// How many are listed, and how many are left out.
+fn counts(listed: &Value) -> (usize, u64) {
+    let connections = listed["connections"].as_array().expect("a list");
+    (
+        connections.len(),
+        listed["left_out"].as_u64().expect("a number"),
+    )
+}
+
+/// Streams of nine readers on three workers: two of ann's, seven of bob's.
 #[test]
-fn connections_are_listed_and_can_be_ended_one_by_one() {
+fn connections_are_counted_and_chosen() {
     let settings = [SETTINGS, &[("HTTP__WORKERS", "3"), ("NODE__NAME", "n-1")]].concat();
     let node = Node::embedded(&settings).ready();
-    let issued = now();
-    let ann = bearer("ann", &json!({ "jti": "t-1", "iat": issued }));
-    let bob = bearer("bob", &json!({}));
+    let (ann, bob) = (bearer("ann", &json!({})), bearer("bob", &json!({})));
     let open = |query: &str, bearer: &str| node.stream(query, &[("Authorization", bearer)]);
-    let mut one = open("channel=a&channel=b", &ann);
-    let mut other = open("channel=a", &ann);
-    let mut his: Vec<_> = (0..7).map(|_| open("channel=b", &bob)).collect();
-    let answer = node.post("b", &[("Authorization", &bob)], b"x");
-    let position = crate::harness::node::id(&answer);
-    for stream in his.iter_mut().chain([&mut one]) {
-        assert_eq!(stream.next().data, "x");
+    let _hers = (open("channel=a&channel=b", &ann), open("channel=a", &ann));
+    let _his: Vec<_> = (0..7).map(|_| open("channel=b", &bob)).collect();
+    let all = listed(&node, "");
+    assert_eq!((counts(&all), &all["node"]), ((9, 0), &json!("n-1")));
+    for (query, wanted) in [
+        ("?limit=2&sub=bob", (2, 5)),
+        ("?limit=8", (8, 1)),
+        ("?sub=carl", (0, 0)),
+        ("?channel=b&sub=bob", (7, 0)),
+        ("?channel=b", (8, 0)),
+        ("?channel=c", (0, 0)),
+    ] {
+        assert_eq!(counts(&listed(&node, query)), wanted, "{query}");
     }
-    let list = |query: &str| -> Value {
-        let answer = connections(&node, query);
-        assert_eq!(answer.status, 200, "{answer:?}");
-        let token = ann.trim_start_matches("Bearer ");
-        assert!(
-            !answer.body.contains(token)
-                && !answer
-                    .body
-                    .contains(token.rsplit('.').next().expect("a part"))
-        );
-        serde_json::from_str(&answer.body).expect("JSON")
-    };
-    let count = |answer: &Value| answer["connections"].as_array().expect("a list").len();
-    let all = list("");
-    assert_eq!(
-        (count(&all), &all["left_out"], &all["node"]),
-        (9, &json!(0), &json!("n-1"))
-    );
-    let some = list("?limit=2&sub=bob");
-    assert_eq!((count(&some), &some["left_out"]), (2, &json!(5)));
-    assert_eq!(count(&list("?sub=carl")), 0);
-    assert_eq!(count(&list("?channel=b&sub=bob")), 7);
-    let hers = list("?sub=ann&channel=b");
-    let [first] = hers["connections"].as_array().expect("a list").as_slice() else {
-        panic!("{hers}");
-    };
-    assert_eq!(first["sub"], "ann");
-    assert_eq!(first["jti"], "t-1");
-    assert_eq!(first["issued_at"], issued);
-    assert_eq!(first["channels"]["b"], position);
-    assert!(
-        first["channels"]["a"]
-            .as_str()
-            .expect("a place")
-            .starts_with("0-0.")
-    );
-    assert_eq!(first["events"], 1);
-    let address = one.socket.local_addr().expect("connected").to_string();
-    assert_eq!(first["address"], address);
     for bad in [
         "?user=ann",
         "?limit=0",
@@ -243,16 +224,39 @@ fn connections_are_listed_and_can_be_ended_one_by_one() {
     ] {
         assert_eq!(connections(&node, bad).problem(), "bad_parameter", "{bad}");
     }
-    commanded(
-        &node,
-        "/admin/disconnect",
-        &json!({ "connection": first["connection"] }),
-    );
+    assert_eq!(counted(&node, "connections", "refused"), 5.0);
+}
+
+/// What one needs to know of a stream to end just that one.
+#[test]
+fn a_connection_is_shown_and_can_be_ended() {
+    let node = Node::embedded(SETTINGS).ready();
+    let issued = now();
+    let ann = bearer("ann", &json!({ "jti": "t-1", "iat": issued }));
+    let headers = [("Authorization", ann.as_str())];
+    let mut one = node.stream("channel=a&channel=b", &headers);
+    let mut other = node.stream("channel=a", &headers);
+    let position = crate::harness::node::id(&node.post("b", &headers, b"x"));
+    assert_eq!(one.next().data, "x");
+    let hers = listed(&node, "?sub=ann&channel=b");
+    let [first] = hers["connections"].as_array().expect("a list").as_slice() else {
+        panic!("{hers}");
+    };
+    assert_eq!(first["sub"], "ann");
+    assert_eq!(first["jti"], "t-1");
+    assert_eq!(first["issued_at"], issued);
+    assert_eq!(first["channels"]["b"], position);
+    let unread = first["channels"]["a"].as_str().expect("a place");
+    assert!(unread.starts_with("0-0."), "{unread}");
+    assert_eq!(first["events"], 1);
+    let address = one.socket.local_addr().expect("connected").to_string();
+    assert_eq!(first["address"], address);
+    let whom = json!({ "connection": first["connection"] });
+    commanded(&node, "/admin/disconnect", &whom);
     assert_eq!(one.next().json()["reason"], "disconnected");
     assert!(one.rest().is_empty());
-    node.post("a", &[("Authorization", &bob)], b"still there");
+    assert_eq!(node.post("a", &headers, b"still there").status, 201);
     assert_eq!(other.next().data, "still there");
-    assert_eq!(counted(&node, "connections", "refused"), 5.0);
 }
 
 /// One line in the log for each command: who, what, what came of it; and no token in any, nor in a metric.

@@ -36,7 +36,6 @@ mod renewal;
 mod session;
 mod slow;
 mod sockets;
-mod sockets;
 mod tickets;
 mod tls;
 mod tokens;

@@ -140,8 +140,10 @@ impl DataLink {
                 .await;
             let (next, page): (u64, Vec<Vec<u8>>) = reply.map_err(told)?;
             // Each member is followed by its score, which the member says too.
-            let texts = page.into_iter().step_by(2);
-            texts.inspect(|_| count += 1).for_each(&mut take);
+            for text in page.into_iter().step_by(2) {
+                count += 1;
+                take(text);
+            }
             if next == 0 {
                 return Ok(());
             }
