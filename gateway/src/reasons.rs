@@ -262,6 +262,8 @@ labels! {
         PublishesPerSubject = "publishes_per_subject",
         /// Data of an event that is published over HTTP.
         EventBytes = "event_bytes",
+        /// A request's head.
+        HeadBytes = "head_bytes",
         /// A request's body.
         BodyBytes = "body_bytes",
         /// How long a body may take.

@@ -9,6 +9,8 @@ use actix_web::{Error, ResponseError as _, web};
 
 use super::peer::Call;
 use super::problem::{Code, Problem};
+use super::routes::Public;
+use crate::reasons::LimitName;
 
 /// What stands around a field on the wire of HTTP/1.1: `: ` and the line's end.
 const AROUND_FIELD: usize = 4;
@@ -43,6 +45,11 @@ pub async fn layer<B: MessageBody>(
              and fewer cookies"
         ),
     );
+    if let Some(public) = request.app_data::<web::Data<Public>>() {
+        let hits = &public.limit_metrics.hits;
+        hits.of(LimitName::HeadBytes).inc();
+    }
+    let problem = problem.of_limit(LimitName::HeadBytes);
     Ok(request
         .into_response(problem.error_response())
         .map_into_right_body())

@@ -7,6 +7,7 @@ use actix_web::http::header::{AUTHORIZATION, CACHE_CONTROL};
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::json;
 
+use super::admission;
 use super::asking::Unanswered;
 use super::credentials::recognise;
 use super::problem::{Code, Problem};
@@ -30,6 +31,7 @@ pub async fn post(
     connection: web::Path<String>,
     public: web::Data<Public>,
 ) -> Result<HttpResponse, Problem> {
+    admission::attempt(&request, &public).map_err(|refusal| refusal.turn_away(&public))?;
     if !public.authenticator.is_open() && !request.headers().contains_key(AUTHORIZATION) {
         // Never by a cookie: the browser would send it for any page.
         public.http.auth_failures.of(AuthCode::TokenMissing).inc();

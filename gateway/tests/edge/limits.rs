@@ -163,6 +163,10 @@ fn an_address_tries_so_often_and_no_more() {
     let failures = "sluice_auth_failures_total{code=\"invalid_token\"}";
     assert_eq!(node.metric(failures), looked_at as f64);
     assert!(hits(&node, "attempts_per_ip") >= 1.0);
+    let target = "/v1/events/AAAAAAAAAAAAAAAAAAAAAA/token";
+    let renew = || call(node.public, "POST", target, &headers, b"");
+    let (_, refused) = calls_until_refused_again(renew);
+    told_429(&refused, "too_many_attempts", "attempts_per_ip");
     let other = [("X-Forwarded-For", "198.51.100.8"), headers[1]];
     assert_eq!(node.get(targets[0], &other).status, 401);
 }

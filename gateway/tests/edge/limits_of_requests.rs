@@ -65,6 +65,24 @@ fn an_event_has_so_many_bytes_and_no_more() {
     assert_eq!(hits(&node, "event_bytes"), 2.0);
 }
 
+/// Target and header fields, each of these with four bytes around it.
+#[test]
+fn a_head_has_so_many_bytes_and_no_more() {
+    let node = Node::embedded(&[("HTTP__HEAD_BYTES", "4KiB")]).ready();
+    let others = [("host", "sluice.test"), ("connection", "close")];
+    let others: usize = others
+        .map(|(name, value)| name.len() + value.len() + 4)
+        .iter()
+        .sum();
+    let most = 4_096 - others - "/nothing".len() - "x-filler".len() - 4;
+    let get = |bytes| node.get("/nothing", &[("x-filler", &"y".repeat(bytes))]);
+    assert_eq!(get(most).status, 404);
+    let answer = get(most + 1);
+    assert_eq!(answer.status, 431, "{answer:?}");
+    refused(&answer, 431, &answer.problem(), "head_bytes");
+    assert_eq!(hits(&node, "head_bytes"), 1.0);
+}
+
 /// A subscription, padded to its limit with blanks.
 #[test]
 fn a_body_has_so_many_bytes_and_no_more() {
