@@ -124,6 +124,7 @@ async fn earlier(headers: &HeaderMap, grant: &Grant, public: &Public) -> Option<
     let name = &public.carriers.session.cookie;
     let old = recognise(&public.authenticator, value(headers, name).ok()??).await;
     let old = old.ok()?;
+    public.revocations.check(&old.holder).ok()?;
     if old.holder.subject != grant.holder.subject {
         return None;
     }
