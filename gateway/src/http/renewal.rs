@@ -12,7 +12,7 @@ use super::asking::Unanswered;
 use super::credentials::{by_bearer, only_with_tokens};
 use super::problem::{Code, Problem};
 use super::routes::Public;
-use crate::auth::Grant;
+use crate::auth::{AuthError, Grant};
 use crate::broker::control::TellError;
 use crate::connection::{ConnectionId, Expiry, blocks};
 use crate::holder::Holder;
