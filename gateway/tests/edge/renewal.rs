@@ -170,6 +170,6 @@ fn an_open_gateway_renews_nothing() {
     let answer = renew(&node, &name, "Bearer x");
     assert_eq!(
         (answer.status, answer.problem().as_str()),
-        (404, "unknown_connection")
+        (400, "no_tokens_here")
     );
 }
