@@ -5,6 +5,7 @@
 pub mod config;
 pub mod core;
 pub mod cursor;
+pub mod forwarded;
 pub mod frame;
 pub mod patterns;
 pub mod publish;
@@ -16,10 +17,11 @@ pub mod token;
 pub type Check = fn(&[u8]);
 
 /// Every target by its name, which is also its folder's in `fuzz/seeds` and its program's in `fuzz/libfuzzer`.
-pub const TARGETS: [(&str, Check); 9] = [
+pub const TARGETS: [(&str, Check); 10] = [
     ("config", config::check),
     ("core", core::check),
     ("cursor", cursor::check),
+    ("forwarded", forwarded::check),
     ("frame", frame::check),
     ("patterns", patterns::check),
     ("publish", publish::check),

@@ -338,6 +338,8 @@ labels! {
         HeadTimeout = "head_timeout",
         /// No TLS that both sides speak.
         HandshakeFailed = "handshake_failed",
+        /// A field name that no head may hold (HTTP/1.1).
+        FieldName = "field_name",
         /// A header block that is far over the limit of a head.
         HeaderBlock = "header_block",
         /// More HTTP/2 streams at once than was told.

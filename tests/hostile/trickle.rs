@@ -83,10 +83,14 @@ impl Kind {
     /// Whether the gateway must end it for its slowness alone.
     fn must_be_cut(self) -> bool {
         match self {
-            Kind::Head | Kind::Body | Kind::Chunks | Kind::Preface | Kind::Frame | Kind::Tls => {
-                true
-            }
-            Kind::Silent | Kind::Stream | Kind::Page => false,
+            Kind::Silent
+            | Kind::Head
+            | Kind::Body
+            | Kind::Chunks
+            | Kind::Preface
+            | Kind::Frame
+            | Kind::Tls => true,
+            Kind::Stream | Kind::Page => false,
         }
     }
 

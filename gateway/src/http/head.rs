@@ -19,7 +19,7 @@ const AROUND_FIELD: usize = 4;
 #[derive(Clone, Copy, Debug)]
 pub struct HeadBytes(pub usize);
 
-/// Middleware for the public listener, the outermost: `App::new().wrap(from_fn(head::layer))`, with [`HeadBytes`] as data.
+/// Middleware for both listeners, the outermost: `App::new().wrap(from_fn(head::layer))`, with [`HeadBytes`] as data.
 ///
 /// # Errors
 /// Those of the routes behind it; a head that is too large is answered with 431 (RFC 6585, section 5).

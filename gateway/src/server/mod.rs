@@ -11,7 +11,7 @@ use std::time::Duration;
 use actix_server::ServerBuilder;
 use actix_web::dev::{Server, ServerHandle};
 use actix_web::middleware::from_fn;
-use actix_web::{App, HttpServer, web};
+use actix_web::{App, web};
 use prometheus::Registry;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, sleep};
@@ -104,6 +104,7 @@ pub async fn run(
     let shared = shared(&config, &health, &seats, Arc::clone(&authenticator));
     let tls = certificate.as_ref().map(tls::Certificate::server_config);
     let transport = settings::transport(&config, tls.transpose()?, &metrics);
+    let plain = settings::transport(&config, None, &metrics);
     let public = (listeners.public, transport);
     let public = public_server(&config, public, workers, shared.clone(), seats)?;
     let commands = settings::admin(
@@ -118,7 +119,8 @@ pub async fn run(
         metrics.clone(),
         broker.revocations().clone(),
     );
-    let admin = admin_server(listeners.admin, probes, commands, shared)?;
+    let admin = (listeners.admin, plain);
+    let admin = admin_server(&config, admin, probes, commands, shared)?;
     let keys = metrics.keys.clone();
     let node = Node {
         handles: [public.handle(), admin.handle()],
@@ -235,7 +237,7 @@ fn public_server(
         .max_concurrent_connections(per_worker)
         .disable_signals()
         .shutdown_timeout(STOP_SECONDS);
-    let server = listen(builder, listener, transport, move || {
+    let server = listen(builder, ("public", listener), transport, move || {
         let streams = seats.take(&config);
         let dev = config.dev;
         App::new()
@@ -261,23 +263,27 @@ fn public_server(
 }
 
 fn admin_server(
-    listener: TcpListener,
+    config: &Config,
+    (listener, transport): (TcpListener, Transport),
     probes: Probes,
     commands: Admin,
     public: web::Data<Public>,
 ) -> Result<Server, RunError> {
     let commands = web::Data::new(commands);
-    let server = HttpServer::new(move || {
-        App::new()
-            .app_data(public.clone())
-            .configure(|app| admin::routes(&commands, app))
-            .configure(|app| probes.routes(app))
-    });
-    let server = server
+    let head = web::Data::new(head::HeadBytes(config.http.head_bytes.get()));
+    let builder = ServerBuilder::new()
         .workers(1)
         .disable_signals()
         .shutdown_timeout(STOP_SECONDS);
-    Ok(server.listen(listener)?.run())
+    let server = listen(builder, ("admin", listener), transport, move || {
+        App::new()
+            .app_data(public.clone())
+            .app_data(head.clone())
+            .configure(|app| admin::routes(&commands, app))
+            .configure(|app| probes.routes(app))
+            .wrap(from_fn(head::layer))
+    });
+    Ok(server?.run())
 }
 
 /// A running node, as far as leaving is concerned.

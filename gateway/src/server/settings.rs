@@ -304,7 +304,7 @@ fn leases(config: &Config) -> Option<LeaseSettings> {
     })
 }
 
-/// How the public listener takes its connections.
+/// How a listener takes its connections.
 pub(super) fn transport(
     config: &Config,
     tls: Option<Arc<ServerConfig>>,

@@ -10,6 +10,9 @@ use crate::harness::http::{connect, request};
 use crate::harness::node::Node;
 
 const TOO_LATE: &str = "sluice_transport_ended_total{cause=\"head_timeout\"}";
+const LONG_NAME: &str = "sluice_transport_ended_total{cause=\"field_name\"}";
+/// The longest field name that can be held.
+const NAME_BYTES: usize = 65_535;
 const WAIT: Duration = Duration::from_millis(500);
 const NOT_BEFORE: Duration = Duration::from_millis(400);
 /// A loaded machine may be late, but far from the harness's own patience.
@@ -165,6 +168,41 @@ fn a_head_has_a_limit() {
     assert_eq!((answer.status, &*answer.problem()), (431, "head_too_large"));
     let target = format!("/{}", "y".repeat(4_096));
     assert_eq!(node.get(&target, &[]).status, 431);
+}
+
+/// A field name of 64 KiB, at which the library below would panic, ends its connection, and one byte less is refused as any
+/// head of its length; on both listeners.
+#[test]
+fn a_field_name_has_a_limit() {
+    let node = Node::embedded(&[("LIMITS__EVENT_BYTES", "512KiB")]).ready();
+    for (n, address) in [node.public, node.admin].into_iter().enumerate() {
+        let ask = |name: usize| {
+            let mut socket = connect(address).expect("connected");
+            let name = "y".repeat(name);
+            let bytes = request("GET", "/nothing", &[(&name, "x")], b"");
+            // It may be ended before it has read all.
+            drop(socket.write_all(&bytes));
+            rest(&mut socket).0
+        };
+        let text = ask(NAME_BYTES);
+        assert!(text.contains("head_too_large"), "{text}");
+        let text = ask(NAME_BYTES + 1);
+        let bare = text.starts_with("HTTP/1.1 431 ") && text.ends_with("\r\n\r\n");
+        assert!(text.is_empty() || bare, "{text}");
+        assert_eq!(node.metric(LONG_NAME), (n + 1) as f64);
+    }
+    // Behind a stream on the same connection: nothing is written into that.
+    let stream = node.stream("channel=a", &[]);
+    let mut socket = stream.socket.try_clone().expect("a duplicate");
+    let name = "y".repeat(NAME_BYTES + 1);
+    drop(socket.write_all(&request("GET", "/nothing", &[(&name, "x")], b"")));
+    let (text, took) = rest(&mut socket);
+    assert!(!text.contains(" 431 ") && took < IN_TIME, "{took:?} {text}");
+    assert_eq!(node.metric(LONG_NAME), 3.0);
+    // Data may look almost like one.
+    let data = format!("{name}\n{name}, {name}: \n{name} : x");
+    let answer = node.post("a", &[], data.as_bytes());
+    assert_eq!(answer.status, 201, "{answer:?}");
 }
 
 /// 96 fields are taken, 97 are not; nor is a head that never ends.

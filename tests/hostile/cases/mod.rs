@@ -76,6 +76,12 @@ impl Case {
             expect,
         }
     }
+
+    /// The same for another listener.
+    fn at(self, to: Listener) -> Case {
+        let name = format!("{to:?}: {}", self.name);
+        Case { name, to, ..self }
+    }
 }
 
 /// A documented route: where it is and how it is asked.

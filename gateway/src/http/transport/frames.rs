@@ -222,6 +222,7 @@ impl Guard {
             TransportEnd::Idle => NO_ERROR,
             TransportEnd::HeadTimeout
             | TransportEnd::HandshakeFailed
+            | TransportEnd::FieldName
             | TransportEnd::HeaderBlock
             | TransportEnd::Streams
             | TransportEnd::Resets

@@ -1,4 +1,4 @@
-//! The public listener: actix's server and its HTTP, over connections of our own.
+//! A listener: actix's server and its HTTP, over connections of our own.
 //!
 //! actix-web's own `HttpServer` offers no place before the first request: a silent socket stays for ever, TLS handshakes
 //! of strangers hold up everybody's, and HTTP/2 has no limits.
@@ -24,13 +24,13 @@ use crate::http::peer;
 /// How long a connection that is being closed is waited for.
 const CLOSE_WAIT: Duration = Duration::from_secs(1);
 
-/// Adds a listener that serves `app`, made once for each worker.
+/// Adds a listener under a name of its own that serves `app`, made once for each worker.
 ///
 /// # Errors
 /// A listener that cannot be prepared.
 pub fn listen<F, I, S, B>(
     builder: ServerBuilder,
-    listener: TcpListener,
+    (name, listener): (&str, TcpListener),
     transport: Transport,
     app: F,
 ) -> io::Result<ServerBuilder>
@@ -47,7 +47,7 @@ where
 {
     let address = listener.local_addr()?;
     let shutdown = builder.graceful_shutdown_signal();
-    builder.listen("public", listener, move || {
+    builder.listen(name, listener, move || {
         let app = app()
             .into_factory()
             .map_err(|error| error.into().error_response());

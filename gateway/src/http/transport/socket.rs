@@ -224,9 +224,9 @@ impl AsyncRead for Socket {
         };
         match &mut this.side {
             Side::Http1(side) => {
-                side.look(buf.filled().len() > before, &this.peer);
-                if side.is_late(context) {
-                    return Poll::Ready(Err(side.end(&mut this.io, context)));
+                let read = &buf.filled()[before..];
+                if let Err(end) = side.look(read, &this.peer, context) {
+                    return Poll::Ready(Err(side.end(&mut this.io, context, end)));
                 }
             }
             Side::Http2(side) => {
