@@ -81,7 +81,24 @@ pub struct Standing {
     /// Until when it holds.
     pub until: u64,
     #[serde(flatten)]
-    pub order: Order,
+    pub order: Lasting,
+}
+
+/// The orders that can hold for a while. They read as the orders of the same names.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "order", rename_all = "snake_case")]
+pub enum Lasting {
+    Disconnect(Whom),
+    Revoke(Revocation),
+}
+
+impl From<Lasting> for Order {
+    fn from(lasting: Lasting) -> Order {
+        match lasting {
+            Lasting::Disconnect(whom) => Order::Disconnect(whom),
+            Lasting::Revoke(revocation) => Order::Revoke(revocation),
+        }
+    }
 }
 
 /// No order that this version knows.
@@ -95,8 +112,8 @@ pub enum OrderError {
     TooLong,
 }
 
-/// Longest order, in bytes of JSON.
-const LONGEST: usize = 16 * 1_024;
+/// Longest order, in bytes of JSON: what the largest token allows, its subject filled in everywhere.
+const LONGEST: usize = 64 * 1_024;
 
 impl Order {
     /// As it crosses Redis.
@@ -111,29 +128,18 @@ impl Order {
     /// # Errors
     /// It is no order that this version knows.
     pub fn from_json(text: &[u8]) -> Result<Order, OrderError> {
-        read(text).and_then(Order::proved)
-    }
-
-    fn proved(self) -> Result<Order, OrderError> {
-        match &self {
-            Order::Revoke(revocation) if *revocation == Revocation::default() => {
-                Err(OrderError::Empty)
-            }
-            Order::Revoke(_)
-            | Order::Disconnect(_)
-            | Order::Renew(_)
-            | Order::RenewSession(_)
-            | Order::Explain(_)
-            | Order::Answer(_)
-            | Order::Evict { .. } => Ok(self),
+        let order: Order = read(text)?;
+        if let Order::Revoke(revocation) = &order {
+            revocation.prove()?;
         }
+        Ok(order)
     }
 }
 
 impl Standing {
     /// A new order under an id of its own.
     #[must_use]
-    pub fn new(order: Order, at: u64, until: u64, id: [u8; 16]) -> Standing {
+    pub fn new(order: Lasting, at: u64, until: u64, id: [u8; 16]) -> Standing {
         Standing {
             id: URL_SAFE_NO_PAD.encode(id),
             at,
@@ -155,12 +161,22 @@ impl Standing {
     /// It is no standing order that this version knows.
     pub fn from_json(text: &[u8]) -> Result<Standing, OrderError> {
         let standing: Standing = read(text)?;
-        let order = standing.order.proved()?;
-        Ok(Standing { order, ..standing })
+        if let Lasting::Revoke(revocation) = &standing.order {
+            revocation.prove()?;
+        }
+        Ok(standing)
     }
 }
 
 impl Revocation {
+    /// Without any criterion it would mean everybody.
+    fn prove(&self) -> Result<(), OrderError> {
+        if *self == Revocation::default() {
+            return Err(OrderError::Empty);
+        }
+        Ok(())
+    }
+
     /// Whether the bearer's token is one of those meant. Nobody's is not.
     #[must_use]
     pub fn concerns(&self, holder: &Holder) -> bool {
@@ -276,7 +292,7 @@ mod tests {
 
     #[test]
     fn a_standing_order_reads_back_and_a_passing_one_is_none() {
-        let order = Order::Revoke(Revocation {
+        let order = Lasting::Revoke(Revocation {
             subject: Some("a\"\u{7}b".to_owned()),
             issued_before: Some(7),
             ..Revocation::default()
@@ -292,6 +308,8 @@ mod tests {
         for foreign in [
             r#"{"order":"disconnect","subject":"42"}"#.to_owned(),
             r#"{"id":"x","at":1,"until":2,"order":"revoke"}"#.to_owned(),
+            r#"{"id":"x","at":1,"until":2,"order":"evict","connection":"BwcHBwcHBwcHBwcHBwcHBw"}"#
+                .to_owned(),
             format!(
                 r#"{{"id":"{}","at":1,"until":2,"order":"disconnect"}}"#,
                 "x".repeat(LONGEST)

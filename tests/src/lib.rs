@@ -22,4 +22,5 @@ pub mod resp;
 pub mod shapes;
 pub mod sse;
 pub mod stage;
+pub mod trickling;
 pub mod wait;

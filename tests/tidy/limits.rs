@@ -1,6 +1,7 @@
-//! docs/limits.md has every limit: each setting with its default, each name that is counted, and for each a test.
+//! docs/limits.md has every limit: each setting with its default, each name that is counted, and for each a test; as
+//! docs/security.md has for each threat.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result};
 
@@ -85,12 +86,39 @@ fn documented_limits_name_tests_that_exist() -> Result<()> {
             complaints.push(format!("no test: {row:?}"));
         }
         for test in tests {
-            let definition = format!("fn {test}(");
-            if !files.values().any(|text| text.contains(&definition)) {
+            if !is_defined(test, &files) {
                 complaints.push(format!("there is no test {test}"));
             }
         }
     }
     none(&complaints);
     Ok(())
+}
+
+/// The tables of docs/security.md have their tests in the last column.
+#[test]
+fn documented_threats_name_tests_that_exist() -> Result<()> {
+    let page = text("docs/security.md")?;
+    let files = files()?;
+    let mut complaints = Vec::new();
+    let rows = page.lines().filter(|line| line.starts_with("| "));
+    for row in rows {
+        let cells: Vec<&str> = row.trim_matches('|').split(" | ").collect();
+        let tests = cells.last().map(|cell| quotes(cell)).unwrap_or_default();
+        let is_head = cells
+            .last()
+            .is_some_and(|cell| cell.trim() == "test" || cell.contains("---"));
+        if tests.is_empty() && !is_head {
+            complaints.push(format!("no test: {row}"));
+        }
+        let missing = tests.into_iter().filter(|test| !is_defined(test, &files));
+        complaints.extend(missing.map(|test| format!("there is no test {test}")));
+    }
+    none(&complaints);
+    Ok(())
+}
+
+fn is_defined(test: &str, files: &BTreeMap<String, String>) -> bool {
+    let definition = format!("fn {test}(");
+    files.values().any(|text| text.contains(&definition))
 }

@@ -379,13 +379,12 @@ async fn until_said(
             let tick = ["PUBLISH", "sluice:{orders.eu}", "a tick"];
             servers.redis.command::<i64>(&tick).await?;
             let mut some = [0; 4_096];
-            match timeout(BETWEEN_TICKS, output.read(&mut some)).await {
-                Ok(count) => match count? {
+            // Nothing yet: the next event may be the first that it sees.
+            if let Ok(count) = timeout(BETWEEN_TICKS, output.read(&mut some)).await {
+                match count? {
                     0 => bail!("it ended after {:?}", String::from_utf8_lossy(&said)),
                     count => said.extend_from_slice(&some[..count]),
-                },
-                // Nothing yet: the next event may be the first that it sees.
-                Err(_) => {}
+                }
             }
             if String::from_utf8_lossy(&said).contains(expected) {
                 return Ok(());

@@ -119,6 +119,13 @@ impl Checks {
                 "the claim `exp` is further away than auth.jwt.max_lifetime allows",
             ));
         }
+        // Good for longer in all, it would be refused now and accepted after a revocation of it has ended.
+        let lasts = claims.iat.map(|iat| claims.exp - iat);
+        if lasts.is_some_and(|lasts| lasts > (self.max_lifetime + self.leeway).as_secs_f64()) {
+            return Err(AuthError::Invalid(
+                "the claims `iat` and `exp` are further apart than auth.jwt.max_lifetime allows",
+            ));
+        }
         Ok(expires_at)
     }
 

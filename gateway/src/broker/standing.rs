@@ -9,7 +9,7 @@ use prometheus::IntGauge;
 use tokio::sync::broadcast;
 
 use super::clock::Clock;
-use crate::orders::{Order, Standing, Whom};
+use crate::orders::{Lasting, Order, Standing, Whom};
 use crate::revocations::Revocations;
 
 /// Orders that a listener may be behind with; it is told that it has missed some.
@@ -87,7 +87,7 @@ impl Shelf {
         if standing.until <= self.clock.wall() || held.orders.contains_key(&standing.id) {
             return;
         }
-        if let Order::Revoke(revocation) = &standing.order {
+        if let Lasting::Revoke(revocation) = &standing.order {
             self.revocations.add(revocation, standing.until);
         }
         let order = standing.order.clone();
@@ -97,7 +97,7 @@ impl Shelf {
         held.since += 1;
         self.count(&held);
         drop(held);
-        self.tell(order);
+        self.tell(order.into());
     }
 
     /// The same where nobody else bounds their number.
@@ -155,13 +155,8 @@ impl Shelf {
         }
         let entries = held.orders.values();
         let revocations = entries.filter_map(|entry| match &entry.standing.order {
-            Order::Revoke(revocation) => Some((revocation, entry.standing.until)),
-            Order::Disconnect(_)
-            | Order::Renew(_)
-            | Order::RenewSession(_)
-            | Order::Explain(_)
-            | Order::Answer(_)
-            | Order::Evict { .. } => None,
+            Lasting::Revoke(revocation) => Some((revocation, entry.standing.until)),
+            Lasting::Disconnect(_) => None,
         });
         self.revocations.replace(revocations);
         self.count(&held);
@@ -169,13 +164,8 @@ impl Shelf {
         for standing in new {
             match &standing.order {
                 // Whoever is here since before the first reading came after these.
-                Order::Disconnect(_) if first => {}
-                Order::Disconnect(_) | Order::Revoke(_) => self.tell(self.late(&standing)),
-                Order::Renew(_)
-                | Order::RenewSession(_)
-                | Order::Explain(_)
-                | Order::Answer(_)
-                | Order::Evict { .. } => {}
+                Lasting::Disconnect(_) if first => {}
+                Lasting::Disconnect(_) | Lasting::Revoke(_) => self.tell(self.late(&standing)),
             }
         }
         lost.into_values().collect()
@@ -186,13 +176,8 @@ impl Shelf {
         let held = self.held();
         let entries = held.orders.values();
         let disconnects = entries.filter(|entry| match entry.standing.order {
-            Order::Disconnect(_) => true,
-            Order::Revoke(_)
-            | Order::Renew(_)
-            | Order::RenewSession(_)
-            | Order::Explain(_)
-            | Order::Answer(_)
-            | Order::Evict { .. } => false,
+            Lasting::Disconnect(_) => true,
+            Lasting::Revoke(_) => false,
         });
         disconnects
             .map(|entry| self.late(&entry.standing))
@@ -207,7 +192,7 @@ impl Shelf {
             .orders
             .extract_if(|_, entry| entry.standing.until <= now);
         for (_, entry) in over {
-            if let Order::Revoke(revocation) = &entry.standing.order {
+            if let Lasting::Revoke(revocation) = &entry.standing.order {
                 self.revocations.forget(revocation, now);
             }
         }
@@ -217,13 +202,8 @@ impl Shelf {
     /// As it is to be obeyed now: a disconnect spares who has come since it was given.
     fn late(&self, standing: &Standing) -> Order {
         match &standing.order {
-            other @ (Order::Revoke(_)
-            | Order::Renew(_)
-            | Order::RenewSession(_)
-            | Order::Explain(_)
-            | Order::Answer(_)
-            | Order::Evict { .. }) => other.clone(),
-            Order::Disconnect(whom) => {
+            Lasting::Revoke(revocation) => Order::Revoke(revocation.clone()),
+            Lasting::Disconnect(whom) => {
                 let age = self.clock.wall().saturating_sub(standing.at);
                 let given = self.clock.now().checked_sub(Duration::from_millis(age));
                 Order::Disconnect(Whom {

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::holder::Holder;
-use crate::orders::Revocation;
+use crate::orders::{Lasting, Revocation};
 use crate::revocations::Verdict;
 
 fn shelf(known: bool) -> Shelf {
@@ -22,14 +22,14 @@ fn revoke(shelf: &Shelf, id: u8, lasting: u64) -> Standing {
         subject: Some("ann".to_owned()),
         ..Revocation::default()
     };
-    stand(shelf, Order::Revoke(revocation), id, lasting)
+    stand(shelf, Lasting::Revoke(revocation), id, lasting)
 }
 
 fn disconnect(shelf: &Shelf, id: u8) -> Standing {
-    stand(shelf, Order::Disconnect(Whom::default()), id, 60_000)
+    stand(shelf, Lasting::Disconnect(Whom::default()), id, 60_000)
 }
 
-fn stand(shelf: &Shelf, order: Order, id: u8, lasting: u64) -> Standing {
+fn stand(shelf: &Shelf, order: Lasting, id: u8, lasting: u64) -> Standing {
     let now = shelf.clock.wall();
     Standing::new(order, now, now + lasting, [id; 16])
 }

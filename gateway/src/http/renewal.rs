@@ -3,13 +3,13 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use actix_web::http::header::{AUTHORIZATION, CACHE_CONTROL};
+use actix_web::http::header::CACHE_CONTROL;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::json;
 
 use super::admission;
 use super::asking::Unanswered;
-use super::credentials::recognise;
+use super::credentials::{by_bearer, only_with_tokens};
 use super::problem::{Code, Problem};
 use super::routes::Public;
 use crate::auth::{AuthError, Grant};
@@ -32,12 +32,9 @@ pub async fn post(
     public: web::Data<Public>,
 ) -> Result<HttpResponse, Problem> {
     admission::attempt(&request, &public).map_err(|refusal| refusal.turn_away(&public))?;
-    if !public.authenticator.is_open() && !request.headers().contains_key(AUTHORIZATION) {
-        // Never by a cookie: the browser would send it for any page.
-        public.http.auth_failures.of(AuthCode::TokenMissing).inc();
-        return Err(AuthError::Missing.into());
-    }
-    let grant = recognise(&request, &public).await?;
+    only_with_tokens(&public)?;
+    // Never by a cookie: the browser would send it for any page.
+    let (_, grant) = by_bearer(&request, &public).await?;
     let connection: ConnectionId = connection.parse().map_err(|_| Unanswered::Nobody)?;
     let fresh = fresh(&grant).ok_or(Unanswered::Nobody)?;
     let expires_at = fresh.expires_at;

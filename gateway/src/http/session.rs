@@ -15,7 +15,7 @@ use serde_json::json;
 use super::credentials::{self, only_with_tokens};
 use super::problem::{Code, Problem};
 use super::routes::Public;
-use super::{csrf, renewal};
+use super::{admission, csrf, renewal};
 use crate::auth::{AuthError, Authenticator, Grant};
 use crate::config::{SameSite, SessionConfig};
 use crate::holder::Holder;
@@ -36,6 +36,7 @@ pub async fn post(
     request: HttpRequest,
     public: web::Data<Public>,
 ) -> Result<HttpResponse, Problem> {
+    admission::attempt(&request, &public).map_err(|refusal| refusal.turn_away(&public))?;
     only_with_tokens(&public)?;
     let (token, grant) = credentials::by_bearer(&request, &public).await?;
     let Some(expires_at) = grant.expires_at else {
@@ -123,6 +124,7 @@ async fn earlier(headers: &HeaderMap, grant: &Grant, public: &Public) -> Option<
     let name = &public.carriers.session.cookie;
     let old = recognise(&public.authenticator, value(headers, name).ok()??).await;
     let old = old.ok()?;
+    public.revocations.check(&old.holder).ok()?;
     if old.holder.subject != grant.holder.subject {
         return None;
     }

@@ -15,7 +15,7 @@ use sluice_wire::channel::Channel;
 use super::credentials::{only_with_tokens, recognise};
 use super::problem::{Code, Problem};
 use super::routes::Public;
-use super::{body, params};
+use super::{admission, body, params};
 use crate::auth::{Action, AuthError, Grant, ticket};
 use crate::broker::Broker;
 use crate::broker::tickets::{Redeem, TicketError};
@@ -41,6 +41,7 @@ pub async fn post(
     payload: web::Payload,
     public: web::Data<Public>,
 ) -> Result<HttpResponse, Problem> {
+    admission::attempt(&request, &public).map_err(|refusal| refusal.turn_away(&public))?;
     only_with_tokens(&public)?;
     let grant = recognise(&request, &public).await?;
     let Some(expires_at) = grant.expires_at else {

@@ -45,8 +45,6 @@ const IDLE_SOCKETS: usize = 1_024;
 const SPARE_SOCKETS: usize = 64;
 /// Descriptors to count on where the system does not tell its limit.
 const USUAL_DESCRIPTORS: usize = 1_024;
-/// How far away the end of a token may be that is accepted.
-const TOKEN_LIFETIME: Duration = Duration::from_secs(24 * 3_600);
 /// Bytes that one pull of a stream gives at most.
 const CHUNK_BYTES: usize = 64 * 1_024;
 
@@ -348,7 +346,8 @@ pub(super) fn admin(
         broker: broker.clone(),
         roll,
         limits: AdminLimits {
-            token_lifetime: TOKEN_LIFETIME + leeway,
+            // As `exp` may be so far ahead by an issuer's clock, and is accepted for so long after it by ours.
+            token_lifetime: config.auth.jwt.max_lifetime + leeway * 2,
             leeway,
             body_wait: config.http.head_timeout,
         },

@@ -1,10 +1,13 @@
 //! The users of deploy/redis/users.acl: each may do what it needs, and nothing of what belongs to another.
 
-use redis::{Connection, Value};
+use redis::{Connection, Value as Reply};
+use serde_json::{Value, json};
 use sluice_wire::keys::Keys;
 use sluice_wire::publish::{Defaults, script};
 
-use crate::harness::node::Node;
+use crate::harness::admin;
+use crate::harness::http::call;
+use crate::harness::node::{Node, id};
 use crate::harness::redis_server::RedisServer;
 
 const USERS: &str = include_str!("../../../deploy/redis/users.acl");
@@ -46,7 +49,7 @@ impl Guarded {
 
     /// What Redis has denied to its users, as `ACL LOG` tells it.
     fn denied(&self) -> Vec<String> {
-        let log: Vec<Value> = self.redis.run(&["ACL", "LOG"]);
+        let log: Vec<Reply> = self.redis.run(&["ACL", "LOG"]);
         let entries = log.iter().map(|entry| format!("{entry:?}"));
         entries.collect()
     }
@@ -56,7 +59,7 @@ impl Guarded {
 fn may(connection: &mut Connection, words: &[&str]) -> bool {
     let mut command = redis::cmd(words[0]);
     command.arg(&words[1..]);
-    match command.query::<Value>(connection) {
+    match command.query::<Reply>(connection) {
         Ok(_) => true,
         // Whatever else Redis says of it, it was allowed to run.
         Err(error) => error.code() != Some("NOPERM"),
@@ -202,35 +205,55 @@ fn a_publisher_publishes_in_each_form() {
     }
 }
 
-/// The work of a node, all of it, without one denial.
+/// The work of a node, all of it, without one denial: streams, history, tickets, places of subjects, orders that stand.
 #[test]
 fn nodes_work_without_a_denial() {
     let guarded = Guarded::start();
-    let reading = Node::redis(&guarded.url("sluice-node"), QUICK).ready();
-    let publishing = Node::redis(&guarded.url("sluice-node-publish"), QUICK).ready();
-    let mut streams = [&reading, &publishing].map(|node| node.stream("channel=a&channel=b", &[]));
-    let id = publishing.publish("a", "one");
+    let settings = [admin::SETTINGS, QUICK].concat();
+    let reading = Node::redis(&guarded.url("sluice-node"), &settings).ready();
+    let publishing = Node::redis(&guarded.url("sluice-node-publish"), &settings).ready();
+    let token = admin::bearer("42", &json!({}));
+    let headers = [("Authorization", token.as_str())];
+    let nodes = [&reading, &publishing];
+    let mut streams = nodes.map(|node| node.stream("channel=a&channel=b", &headers));
+    let id = id(&publishing.post("a", &headers, b"one"));
     for stream in &mut streams {
         assert_eq!(stream.next().data, "one");
     }
-    for node in [&reading, &publishing] {
-        let page = node.get("/v1/channels/a/events?since=1h", &[]);
+    for node in nodes {
+        let page = node.get("/v1/channels/a/events?since=1h", &headers);
         assert!(page.status == 200 && page.body.contains(&id), "{page:?}");
-        let poll = node.get("/v1/poll?channel=a&last=1", &[]);
+        let poll = node.get("/v1/poll?channel=a&last=1", &headers);
         assert!(poll.status == 200 && poll.body.contains(&id), "{poll:?}");
-        let resumed = node.stream(&format!("channel=c&last_event_id={id}"), &[]);
-        drop(resumed);
+        drop(node.stream(&format!("channel=c&last_event_id={id}"), &headers));
+        let ticket = call(node.public, "POST", "/v1/tickets", &headers, b"");
+        assert_eq!(ticket.status, 201, "{ticket:?}");
+        let ticket: Value = serde_json::from_str(&ticket.body).expect("JSON");
+        let ticket = ticket["ticket"].as_str().expect("a ticket");
+        drop(node.stream(&format!("channel=a&ticket={ticket}"), &[]));
+    }
+    admin::commanded(&reading, "/admin/revoke", &json!({"sub": "42"}));
+    for mut stream in streams {
+        assert_eq!(stream.next().json()["reason"], "revoked");
     }
     let denied = guarded.denied();
     assert!(denied.is_empty(), "{denied:#?}");
-    let answer = reading.post("a", &[], b"no");
-    assert_eq!(answer.status, 503, "this user may not publish");
+}
+
+/// The node that may not publish says so to who wants to, and nothing is written.
+#[test]
+fn a_node_without_the_right_publishes_nothing() {
+    let guarded = Guarded::start();
+    let node = Node::redis(&guarded.url("sluice-node"), &[]).ready();
+    assert_eq!(node.post("a", &[], b"no").status, 503);
     let kept: u64 = guarded.redis.run(&["XLEN", "sluice:{a}:s"]);
-    assert_eq!(kept, 1, "nothing was written");
+    assert_eq!(kept, 0);
 }
 
 /// Audits and reports often enough to be seen by the test.
 const QUICK: &[(&str, &str)] = &[
     ("REDIS__AUDIT_INTERVAL", "100ms"),
     ("REDIS__REPORT_INTERVAL", "100ms"),
+    ("LIMITS__CONNECTIONS_PER_SUBJECT", "10"),
+    ("LIMITS__SUBJECT_LEASE", "500ms"),
 ];

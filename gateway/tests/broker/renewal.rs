@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
+use serde_json::json;
 
+use crate::harness::admin::{ADMIN, commanded};
 use crate::harness::http::{Answer, call};
 use crate::harness::node::Node;
 use crate::harness::redis_server::RedisServer;
@@ -13,6 +14,7 @@ const TOPIC: &str = "sluice:{_ctl}";
 
 fn node(redis: &RedisServer, settings: &[(&str, &str)]) -> Node {
     let quick = [
+        ("ADMIN__TOKEN", ADMIN),
         ("STREAM__EXPIRING_LEAD", "0s"),
         ("REDIS__RESPONSE_TIMEOUT", "500ms"),
     ];
@@ -129,9 +131,7 @@ fn a_revoked_token_renews_nothing() {
     let claims =
         json!({"sub": "ann", "jti": "t-2", "exp": exp + 60, "sluice": {"subscribe": ["a"]}});
     let token = sign(&claims);
-    let body = br#"{"jti":"t-2"}"#;
-    let answer = call(node.admin, "POST", "/admin/revoke", &[], body);
-    assert_eq!(answer.status, 200, "{answer:?}");
+    commanded(&node, "/admin/revoke", &json!({"jti": "t-2"}));
     let answer = renew(&node, name, &token);
     assert_eq!(
         (answer.status, answer.problem().as_str()),
@@ -167,7 +167,7 @@ fn a_revoked_token_renews_nothing() {
 #[test]
 fn an_event_is_explained_through_another_node() {
     let redis = RedisServer::start();
-    let settings = [("AUTH__MODE", "anonymous")];
+    let settings = [("AUTH__MODE", "anonymous"), ("ADMIN__TOKEN", ADMIN)];
     let [here, there] = ["here", "there"].map(|name| {
         let settings = [&settings[..], &[("NODE__NAME", name)]].concat();
         Node::redis(&redis.url(), &settings).ready()
@@ -176,18 +176,8 @@ fn an_event_is_explained_through_another_node() {
     let open = stream.opened.as_ref().expect("opened").json();
     let got = here.publish("a", "one");
     assert_eq!(stream.next().id(), got);
-    let question = json!({"connection": open["connection"], "channel": "a", "id": got}).to_string();
-    let why = || -> Value {
-        let answer = call(
-            here.admin,
-            "POST",
-            "/admin/explain",
-            &[],
-            question.as_bytes(),
-        );
-        assert_eq!(answer.status, 200, "{answer:?}");
-        serde_json::from_str(&answer.body).expect("JSON")
-    };
+    let question = json!({"connection": open["connection"], "channel": "a", "id": got});
+    let why = || commanded(&here, "/admin/explain", &question);
     let told = why();
     assert_eq!(
         (&told["verdict"], &told["node"]),

@@ -325,3 +325,24 @@ fn streams_that_are_gone_leave_nothing_behind() {
         || node.metric("sluice_connections"),
     );
 }
+
+/// A compressed answer's length would tell of a secret beside what an attacker chooses (BREACH).
+#[test]
+fn nothing_is_compressed() {
+    let node = Node::embedded(&[]).ready();
+    let id = node.publish("a", &"x".repeat(4_096));
+    let headers = [("Accept-Encoding", "gzip, deflate, br, zstd")];
+    let stream = node.stream(&format!("channel=a&last_event_id={id}"), &headers);
+    drop(stream);
+    for target in [
+        "/v1/channels/a/events",
+        "/v1/poll?channel=a&last=1",
+        "/v1/events?channel=a&last=nonsense",
+    ] {
+        let answer = node.get(target, &headers);
+        assert_eq!(answer.header("content-encoding"), None, "{target}");
+    }
+    let mut head = Events::open(node.public, "/v1/events?channel=a&last=1", &headers);
+    assert_eq!(head.next().event, "sluice.open");
+    assert_eq!(head.next().data.len(), 4_096, "as it was published");
+}

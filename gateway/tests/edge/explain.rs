@@ -4,14 +4,14 @@ use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::renewal::name;
+use crate::harness::admin::{ADMIN, command, commanded};
 use crate::harness::http::{Answer, call};
 use crate::harness::node::Node;
 use crate::harness::tokens::{SETTINGS, bearer, second_in, sign};
 use crate::harness::{PATIENCE, find};
 
 fn ask(node: &Node, question: &Value) -> Answer {
-    let body = question.to_string();
-    call(node.admin, "POST", "/admin/explain", &[], body.as_bytes())
+    command(node, "/admin/explain", question)
 }
 
 fn answer(node: &Node, question: &Value) -> Value {
@@ -21,8 +21,13 @@ fn answer(node: &Node, question: &Value) -> Value {
     serde_json::from_str(&answer.body).expect("JSON")
 }
 
+/// A node whose commands need their token.
+fn node(settings: &[(&str, &str)]) -> Node {
+    Node::embedded(&[settings, &[("ADMIN__TOKEN", ADMIN)]].concat()).ready()
+}
+
 fn token_node() -> Node {
-    Node::embedded(&SETTINGS).ready()
+    node(&SETTINGS)
 }
 
 /// A good token passes every check, in their order, and the pattern that allows is named.
@@ -130,14 +135,7 @@ fn a_revoked_token_is_explained() {
     let token = token.trim_start_matches("Bearer ");
     let question = json!({"token": token, "channel": "c"});
     assert_eq!(answer(&node, &question)["allowed"], true);
-    let revoked = call(
-        node.admin,
-        "POST",
-        "/admin/revoke",
-        &[],
-        br#"{"jti":"t-1"}"#,
-    );
-    assert_eq!(revoked.status, 200, "{revoked:?}");
+    commanded(&node, "/admin/revoke", &json!({"jti": "t-1"}));
     let told = find("the revocation is known", PATIENCE, || {
         let told = answer(&node, &question);
         (told["allowed"] == false).then_some(told)
@@ -215,7 +213,15 @@ fn a_forged_token_is_explained_without_its_claims() {
 #[case("canary-eyJ", "bad_body")]
 fn a_question_that_is_none_is_refused(#[case] body: &str, #[case] code: &str) {
     let node = token_node();
-    let answer = call(node.admin, "POST", "/admin/explain", &[], body.as_bytes());
+    let token = format!("Bearer {ADMIN}");
+    let headers = [("Authorization", token.as_str())];
+    let answer = call(
+        node.admin,
+        "POST",
+        "/admin/explain",
+        &headers,
+        body.as_bytes(),
+    );
     assert_eq!(
         (answer.status, answer.problem().as_str()),
         (400, code),
@@ -235,7 +241,7 @@ fn the_public_listener_explains_nothing() {
 /// What became of an event on a stream, from before it was opened to after it has ended.
 #[test]
 fn the_way_of_an_event_to_a_stream_is_explained() {
-    let node = Node::embedded(&[]).ready();
+    let node = node(&[]);
     let before = node.publish("a", "before");
     let mut stream = node.stream("channel=a", &[]);
     let name = name(stream.opened.as_ref().expect("opened"));
@@ -278,11 +284,10 @@ fn the_way_of_an_event_to_a_stream_is_explained() {
 /// A reader that takes nothing: the event is there and waits for it.
 #[test]
 fn an_event_that_waits_for_a_slow_reader_is_explained() {
-    let node = Node::embedded(&[
+    let node = node(&[
         ("STREAM__SEND_BUFFER", "4KiB"),
         ("LIMITS__EVENT_BYTES", "1MiB"),
-    ])
-    .ready();
+    ]);
     let stream = node.stream("channel=a", &[]);
     let name = name(stream.opened.as_ref().expect("opened"));
     let big = "x".repeat(1_000_000);

@@ -79,7 +79,7 @@ fn a_node_starts_without_its_issuer_and_serves_when_it_is_there() {
     for line in [
         "event: sluice.close",
         "id: 1763676000123-0.9f2c41aa",
-        "data: {\"reason\":\"overload\"}",
+        "data: {\"reason\":\"unavailable\"}",
     ] {
         assert!(answer.body.contains(line), "{answer:?}");
     }

@@ -130,18 +130,16 @@ fn a_name_alone_grants_nothing() {
         (answer.status, answer.problem().as_str()),
         (401, "token_missing")
     );
-    let cookie = ann.replace("Bearer ", "__Host-sluice=");
-    let answer = call(
-        node.public,
-        "POST",
-        &target,
-        &[("Cookie", cookie.as_str())],
-        b"",
-    );
-    assert_eq!(
-        (answer.status, answer.problem().as_str()),
-        (401, "token_missing")
-    );
+    let cookie = ann.replace("Bearer ", "__Host-sluice=AAAAAAAAAAAAAAAAAAAAAA.");
+    let cookie = ("Cookie", cookie.as_str());
+    for headers in [&[cookie][..], &[cookie, ("Authorization", "Basic eA==")]] {
+        let answer = call(node.public, "POST", &target, headers, b"");
+        assert_eq!(
+            (answer.status, answer.problem().as_str()),
+            (401, "token_missing"),
+            "a cookie is no way to renew"
+        );
+    }
     let answer = renew(&node, &name, &bearer("ann", &["a"], exp - 60));
     assert_eq!(
         (answer.status, answer.problem().as_str()),
@@ -172,6 +170,6 @@ fn an_open_gateway_renews_nothing() {
     let answer = renew(&node, &name, "Bearer x");
     assert_eq!(
         (answer.status, answer.problem().as_str()),
-        (404, "unknown_connection")
+        (400, "no_tokens_here")
     );
 }

@@ -71,7 +71,7 @@ fn a_token_becomes_a_cookie_that_opens_streams() {
     );
 
     let mut stream = node.stream("channel=orders.eu", &[("Cookie", &pair)]);
-    let close = stream.next();
+    let close = stream.rest().pop().expect("a close");
     assert_eq!(close.json()["reason"], "token_expired");
     let target = "/v1/events?channel=orders.eu";
     find("the token is no longer taken", PATIENCE, || {

@@ -9,7 +9,8 @@ use super::http::{Answer, call};
 use super::node::Node;
 
 const SECRET: &str = "a secret of thirty-two bytes or more";
-const ADMIN: &str = "an-admin-token-for-tests";
+/// The admin token of such a node.
+pub const ADMIN: &str = "an-admin-token-for-tests";
 
 /// A node that takes tokens, and commands from [`command`].
 pub const SETTINGS: &[(&str, &str)] = &[

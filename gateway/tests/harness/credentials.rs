@@ -38,9 +38,9 @@ pub fn claims(subject: &str, subscribe: &[&str], publish: &[&str], left: u64) ->
     })
 }
 
-/// The token of someone who reads these channels, and publishes on `inbox`, for a minute.
+/// The token of someone who reads these channels, and publishes on `inbox`, for five minutes.
 pub fn token(subject: &str, subscribe: &[&str]) -> String {
-    sign(&claims(subject, subscribe, &["inbox"], 60), SECRET)
+    sign(&claims(subject, subscribe, &["inbox"], 300), SECRET)
 }
 
 /// As a header's value.

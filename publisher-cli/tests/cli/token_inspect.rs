@@ -113,11 +113,6 @@ fn what_a_gateway_refuses_is_found() {
     let at = now();
     let header = json!({"alg": "HS256", "typ": "JWT"});
     let claims = json!({"sub": "42", "exp": at + 600, "sluice": {"subscribe": ["a"]}});
-    let with = |base: &Value, name: &str, value: Value| {
-        let mut changed = base.clone();
-        changed[name] = value;
-        changed
-    };
     let without = |name: &str| {
         let mut changed = claims.clone();
         changed.as_object_mut().unwrap().remove(name);
@@ -178,16 +173,24 @@ fn what_a_gateway_refuses_is_found() {
         (in_claims("note", json!("n".repeat(8_192))), &["too_long"]),
     ];
     for (text, expected) in &cases {
-        let (code, told) = json_of(unkeyed(&["inspect", text, "--json"]));
-        assert_eq!(code, 0);
-        let codes: Vec<&str> = told["complaints"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|complaint| complaint["code"].as_str().unwrap())
-            .collect();
-        assert_eq!(&codes, expected, "{told}");
+        assert_eq!(complaints(text), *expected, "{text}");
     }
+}
+
+/// The codes of what is found wrong with a token, in order.
+fn complaints(token: &str) -> Vec<String> {
+    let (code, told) = json_of(unkeyed(&["inspect", token, "--json"]));
+    assert_eq!(code, 0);
+    let told = told["complaints"].as_array().unwrap().clone();
+    let codes = told.iter().map(|complaint| complaint["code"].as_str());
+    codes.map(|code| code.unwrap().to_owned()).collect()
+}
+
+/// The same object with one member set.
+fn with(base: &Value, name: &str, value: Value) -> Value {
+    let mut changed = base.clone();
+    changed[name] = value;
+    changed
 }
 
 /// What a channel is allowed by, or why by nothing; the exit code says it too.

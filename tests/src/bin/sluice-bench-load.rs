@@ -12,6 +12,7 @@ use sluice_e2e::{
     node::NodeSettings,
     process,
     redis::RedisServer,
+    trickling::Trickling,
     wait,
 };
 use tokio::{
@@ -20,6 +21,8 @@ use tokio::{
 };
 
 const DRAIN_LIMIT: Duration = Duration::from_secs(30);
+/// Longer than a head may take.
+const SETTLING: Duration = Duration::from_secs(8);
 
 /// Loads a gateway and prints what it cost.
 #[derive(Parser)]
@@ -51,6 +54,9 @@ enum Mode {
         /// Bytes of data per event.
         #[arg(long, default_value_t = 100)]
         bytes: usize,
+        /// Sockets that send one byte a second meanwhile, and never a request.
+        #[arg(long, default_value_t = 0)]
+        trickling: usize,
     },
     /// Publishes per second through the script.
     Publish {
@@ -86,8 +92,10 @@ async fn main() -> Result<()> {
             rate,
             seconds,
             bytes,
+            trickling,
         } => {
             let plan = Plan {
+                trickling,
                 connections,
                 channels,
                 rate,
@@ -153,6 +161,7 @@ struct Plan {
     rate: u32,
     seconds: u32,
     bytes: usize,
+    trickling: usize,
 }
 
 async fn fanout(lab: &Lab, redis: &RedisServer, plan: Plan) -> Result<Value> {
@@ -169,6 +178,11 @@ async fn fanout(lab: &Lab, redis: &RedisServer, plan: Plan) -> Result<Value> {
         .await?;
     let pid = node.pid()?;
     let audience = Audience::open(&node, plan.connections, plan.channels).await?;
+    let trickling = Trickling::begin(node.http(), plan.trickling);
+    // By then the first of them have been cut, and come again.
+    if plan.trickling > 0 {
+        sleep(SETTLING).await;
+    }
     let script = Script::load(redis).await?;
     let events = u64::from(plan.rate) * u64::from(plan.seconds);
     let expected = events * (plan.connections / plan.channels) as u64;
@@ -200,7 +214,7 @@ async fn fanout(lab: &Lab, redis: &RedisServer, plan: Plan) -> Result<Value> {
     let at = |quantile| latency.value_at_quantile(quantile);
     Ok(json!({
         "mode": "fanout", "connections": plan.connections, "channels": plan.channels, "bytes": plan.bytes,
-        "events": events, "publish_seconds": published.as_secs_f64(), "seconds": took.as_secs_f64(),
+        "trickling": trickling.sockets(), "events": events, "publish_seconds": published.as_secs_f64(), "seconds": took.as_secs_f64(),
         "expected": expected, "delivered": latency.len(), "complete": all.is_ok(),
         "deliveries_per_second": latency.len() as f64 / took.as_secs_f64(),
         "server_cpu_seconds": cpu.as_secs_f64(), "bench_cpu_seconds": own.as_secs_f64(),

@@ -10,7 +10,7 @@ use sluice_wire::channel::Channel;
 use super::{Admin, Obeyed, millis, name};
 use crate::connection::ConnectionId;
 use crate::http::problem::{Code, Problem};
-use crate::orders::{Order, Whom};
+use crate::orders::{Lasting, Order, Whom};
 use crate::reasons::AdminCommand;
 
 const EXAMPLE: &str =
@@ -43,8 +43,8 @@ pub(super) async fn post(
     let obey = async {
         let whom = understand(admin.body(payload, EXAMPLE).await?)?;
         let now = admin.now().await?;
-        let order = Order::Disconnect(whom);
-        let about = order.to_json();
+        let order = Lasting::Disconnect(whom);
+        let about = Order::from(order.clone()).to_json();
         let id = admin
             .order(order, now, now.saturating_add(millis(HOLDS)))
             .await?;

@@ -18,7 +18,7 @@ use super::problem::{self, Code, Problem};
 use crate::broker::Broker;
 use crate::broker::control::StandError;
 use crate::metrics::ControlMetrics;
-use crate::orders::{Order, Standing};
+use crate::orders::{Lasting, Standing};
 use crate::reasons::{AdminCommand, AdminOutcome};
 use access::Access;
 use connections::Roll;
@@ -148,7 +148,7 @@ impl Admin {
     }
 
     /// Makes an order stand until then, and gives its id.
-    async fn order(&self, order: Order, now: u64, until: u64) -> Result<String, Problem> {
+    async fn order(&self, order: Lasting, now: u64, until: u64) -> Result<String, Problem> {
         let standing = Standing::new(order, now, until, rand::random());
         let id = standing.id.clone();
         let ordered = self.broker.stand(standing).await;

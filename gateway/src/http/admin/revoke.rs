@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{Admin, Obeyed, millis, name};
 use crate::http::problem::{Code, Problem};
-use crate::orders::{Order, Revocation};
+use crate::orders::{Lasting, Order, Revocation};
 use crate::reasons::AdminCommand;
 
 const EXAMPLE: &str =
@@ -54,8 +54,8 @@ pub(super) async fn post(
             admin.limits.token_lifetime,
             admin.limits.leeway,
         )?;
-        let order = Order::Revoke(command.revocation);
-        let about = order.to_json();
+        let order = Lasting::Revoke(command.revocation);
+        let about = Order::from(order.clone()).to_json();
         let id = admin.order(order, now, command.until).await?;
         let until = UNIX_EPOCH + Duration::from_millis(command.until);
         let until = humantime::format_rfc3339_seconds(until).to_string();

@@ -18,6 +18,8 @@ struct Throwaway {
     head: String,
     topic: String,
     probe_topic: String,
+    control: String,
+    orders_topic: String,
     publish: String,
     ensure_head: String,
 }
@@ -34,6 +36,8 @@ impl Throwaway {
             head,
             topic: keys.topic(&channel),
             probe_topic: keys.topic(&probe),
+            control: keys.control(&format!("doctor:{random:016x}")),
+            orders_topic: keys.orders_topic(),
             publish: publish::script(&Defaults::default()),
             ensure_head: publish::ensure_head_script(&Defaults::default()),
         })
@@ -167,6 +171,14 @@ fn serving(names: &Throwaway) -> Vec<Vec<&str>> {
         vec!["PEXPIRE", head, "1"],
         vec!["PTTL", head],
         vec!["PUBLISH", &names.probe_topic, "x"],
+        vec!["PUBLISH", &names.orders_topic, ""],
+        vec!["GETDEL", &names.control],
+        vec!["ZADD", &names.control, "XX", "1", "x"],
+        vec!["ZRANGE", &names.control, "0", "0"],
+        vec!["ZCARD", &names.control],
+        vec!["ZSCAN", &names.control, "0"],
+        vec!["ZREM", &names.control, "x"],
+        vec!["ZREMRANGEBYSCORE", &names.control, "1", "0"],
     ]
 }
 
@@ -210,11 +222,16 @@ async fn dry_run_one(
 
 /// Turns a denial into what to grant.
 fn lack(lacking: &mut Lacking, command: &[&str], said: &str) {
+    let is_own = command.get(1).is_some_and(|name| name.contains("{_"));
     let grant = if said.contains("' key") || said.contains("one of the keys") {
-        "~PREFIX{[^_]*}:*".to_owned()
+        if is_own {
+            "~PREFIX{_ctl}:*"
+        } else {
+            "~PREFIX{[^_]*}:*"
+        }
+        .to_owned()
     } else if said.contains("channel") {
         // Nodes hear every topic; a publisher has none of Sluice's own.
-        let is_own = command.get(1).is_some_and(|topic| topic.contains("{_"));
         let is_event = command[0] == "PUBLISH" && !is_own;
         if is_event {
             "&PREFIX{[^_]*}"
@@ -263,6 +280,10 @@ async fn attempt(server: &mut Server, names: &Throwaway) -> Result<(Lacking, Lac
         [&["EVAL", names.ensure_head.as_str()], &own[..]].concat(),
     ];
     for command in serving(names) {
+        // Nodes would hear it, and make nothing of it.
+        if command[1..].first() == Some(&names.orders_topic.as_str()) {
+            continue;
+        }
         // Subscribing is done; scripts that write are the real ones.
         if !matches!(
             command[0],

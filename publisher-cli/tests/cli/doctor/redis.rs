@@ -229,7 +229,8 @@ fn forbidden_commands_are_skipped() {
 fn rights_are_told_for_publishers_gateways_and_others() {
     const PUBLISHER: &str = "~sluice:{[^_]*}:* &sluice:{[^_]*} +fcall +evalsha +eval +get +set +del +time +xadd +pexpire +publish";
     const NODE: &str = "~sluice:{*}:* &sluice:{*} +subscribe +unsubscribe +ping +get +getex +xrange +xrevrange +unwatch \
-                        +time +eval_ro +eval +evalsha +set +del +pexpire +pttl +fcall_ro +function|load (+publish &sluice:{_probe.*})";
+                        +time +eval_ro +eval +evalsha +set +del +pexpire +pttl +fcall_ro +function|load \
+                        +getdel +zadd +zrange +zcard +zscan +zrem +zremrangebyscore (+publish &sluice:{_probe.*} &sluice:{_ctl})";
     let redis = Redis::start();
     let examine_as = |rights: &str, may_ask: bool| {
         let mut command = vec!["ACL", "SETUSER", "someone", "reset", "on", ">secret"];
