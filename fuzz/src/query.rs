@@ -27,8 +27,12 @@ pub fn check(bytes: &[u8]) {
     }
     let now = UNIX_EPOCH + Duration::from_secs(1_763_676_000);
     let of_query = |query: &str| SubscribeRequest::from_query(query, &headers, LIMITS, now);
-    if let Ok(request) = of_query(&text(query)) {
+    let query_text = text(query);
+    if let Ok(request) = of_query(&query_text) {
         sound(&request);
+        // None at all are those that the token names; who names one is not given more.
+        let names_one = format!("&{query_text}").contains("&channel=");
+        assert!(!names_one || !request.channels.is_empty());
         // The channels alone, as they were understood, are the same request.
         let channels: Vec<String> = request
             .channels
@@ -47,7 +51,6 @@ pub fn check(bytes: &[u8]) {
 }
 
 fn sound(request: &SubscribeRequest) {
-    // None means those of the token.
     assert!(request.channels.len() <= LIMITS.channels);
     for (n, channel) in request.channels.iter().enumerate() {
         let name = channel.as_str();

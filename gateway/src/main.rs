@@ -9,11 +9,16 @@ use sluice_gateway::config::{
     Args, Config, ConfigError, LogConfig, LogFormat, process_environment,
 };
 use sluice_gateway::server::{self, Listeners, tls};
+use socket2::SockRef;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
+
+/// Connections that may wait to be accepted; the kernel has a limit of its own (`net.core.somaxconn`). With the 128 of the
+/// standard library, of clients that all come back at once some believe for ever that they are connected.
+const BACKLOG: i32 = 4_096;
 
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
@@ -80,8 +85,11 @@ fn start(config: Config) -> anyhow::Result<()> {
 }
 
 fn bind(address: SocketAddr, key: &str) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address)
-        .map_err(|error| anyhow::anyhow!("{key}: {address} cannot be bound: {error}"))
+    let listener = TcpListener::bind(address).and_then(|listener| {
+        SockRef::from(&listener).listen(BACKLOG)?;
+        Ok(listener)
+    });
+    listener.map_err(|error| anyhow::anyhow!("{key}: {address} cannot be bound: {error}"))
 }
 
 /// SIGTERM or SIGINT.

@@ -131,9 +131,9 @@ impl Kind {
 #[derive(Default)]
 struct Tally {
     /// By kind, in the order of [`Kind::ALL`].
-    cut: [AtomicUsize; Kind::ALL.len()],
-    /// Those of kinds that must be cut, now.
-    open: AtomicUsize,
+    cut: Counts<AtomicUsize>,
+    /// Open now, likewise.
+    open: Counts<AtomicUsize>,
 }
 
 /// 2,000 sockets trickle, in every way that costs a server something: readers get everything, callers are answered, and
@@ -148,6 +148,12 @@ async fn two_thousand_trickling_sockets_hold_up_nobody() {
 #[ignore = "takes two minutes: make test-full"]
 async fn two_thousand_trickling_sockets_hold_up_nobody_for_long() {
     trickle(Duration::from_secs(120)).await;
+}
+
+type Counts<N> = [N; Kind::ALL.len()];
+
+fn counts(of: &Counts<AtomicUsize>) -> Counts<usize> {
+    of.each_ref().map(|count| count.load(Ordering::Relaxed))
 }
 
 async fn trickle(window: Duration) {
@@ -171,14 +177,14 @@ async fn trickle(window: Duration) {
         ensure!(answers >= LEAST_ANSWERS, "only {answers} answers in {window:?}");
         over.send_replace(true);
         let cut = wait::until_true(PATIENCE, "the slow ones are cut", || {
-            tally.open.load(Ordering::Relaxed) == 0
+            let open = Kind::ALL.iter().zip(counts(&tally.open));
+            open.filter(|(kind, _)| kind.must_be_cut()).all(|(_, count)| count == 0)
         });
-        let counts = || tally.cut.each_ref().map(|count| count.load(Ordering::Relaxed));
         cut.await.with_context(|| {
-            let open = tally.open.load(Ordering::Relaxed);
-            format!("{open} are still open; cut so far {:?}: {:?}", Kind::ALL, counts())
+            let (open, cut) = (counts(&tally.open), counts(&tally.cut));
+            format!("{:?} are still open {open:?}, cut so far {cut:?}", Kind::ALL)
         })?;
-        let cuts = counts();
+        let cuts = counts(&tally.cut);
         for (kind, cut) in Kind::ALL.iter().zip(cuts) {
             let some = SOCKETS / Kind::ALL.len();
             ensure!(!kind.must_be_cut() || cut >= some, "{kind:?} was cut only {cut} times");
@@ -196,15 +202,11 @@ async fn hold(n: usize, addr: SocketAddr, tally: Arc<Tally>, over: watch::Receiv
     let place = n % Kind::ALL.len();
     let kind = Kind::ALL[place];
     while !*over.borrow() {
-        if kind.must_be_cut() {
-            tally.open.fetch_add(1, Ordering::Relaxed);
-        }
+        tally.open[place].fetch_add(1, Ordering::Relaxed);
         // However it ends: it is over, and the next one begins.
         drop(be_slow(kind, addr).await);
         tally.cut[place].fetch_add(1, Ordering::Relaxed);
-        if kind.must_be_cut() {
-            tally.open.fetch_sub(1, Ordering::Relaxed);
-        }
+        tally.open[place].fetch_sub(1, Ordering::Relaxed);
         // A gateway that cuts at once is not to be asked without a pause.
         sleep(TICK / 5).await;
     }

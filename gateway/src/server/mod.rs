@@ -85,10 +85,8 @@ pub async fn run(
     let broker = settings::broker(&config).map_err(RunError::Settings)?;
     let (broker, ports, thread) = crate::broker::run::start(broker, workers, &metrics)?;
     let admission = Admission::new(settings::connections(&config));
-    metrics
-        .connections
-        .limit
-        .set(i64::try_from(admission.limit()).unwrap_or(i64::MAX));
+    let most = i64::try_from(admission.limit()).unwrap_or(i64::MAX);
+    metrics.connections.limit.set(most);
     let (drain, draining) = watch::channel(None);
     let roll = Roll::new(settings::streams(&config).node);
     let seats = Arc::new(WorkerSeats {
@@ -103,9 +101,8 @@ pub async fn run(
     });
     let shared = shared(&config, &health, &seats, Arc::clone(&authenticator));
     let tls = certificate.as_ref().map(tls::Certificate::server_config);
-    let transport = settings::transport(&config, tls.transpose()?, &metrics);
-    let plain = settings::transport(&config, None, &metrics);
-    let public = (listeners.public, transport);
+    let transport = |tls| settings::transport(&config, tls, &metrics);
+    let public = (listeners.public, transport(tls.transpose()?));
     let public = public_server(&config, public, workers, shared.clone(), seats)?;
     let commands = settings::admin(
         &config,
@@ -119,7 +116,7 @@ pub async fn run(
         metrics.clone(),
         broker.revocations().clone(),
     );
-    let admin = (listeners.admin, plain);
+    let admin = (listeners.admin, transport(None));
     let admin = admin_server(&config, admin, probes, commands, shared)?;
     let keys = metrics.keys.clone();
     let node = Node {

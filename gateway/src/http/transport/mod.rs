@@ -8,6 +8,7 @@ mod socket;
 
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -61,7 +62,11 @@ impl Transport {
             tracing::debug!(%error, "a socket option was refused");
         }
         let address = socket.peer_addr().ok();
-        let begun = tokio::time::timeout(self.head_timeout, begin(socket, self.tls.clone()));
+        // Pinned here, so that the socket is closed after its end is counted.
+        let begun = pin!(tokio::time::timeout(
+            self.head_timeout,
+            begin(socket, self.tls.clone())
+        ));
         let (io, early, protocol) = match begun.await {
             Ok(Ok(begun)) => begun,
             Ok(Err(error)) => return Err(self.failed(error)),
