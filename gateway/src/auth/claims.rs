@@ -18,6 +18,7 @@ pub(super) struct Checks {
     audience: Vec<String>,
     leeway: Duration,
     max_lifetime: Duration,
+    require_iat: bool,
 }
 
 /// Registered claims: where one is given it has a value.
@@ -52,6 +53,7 @@ impl Checks {
             audience: config.audience.clone(),
             leeway: config.leeway,
             max_lifetime: config.max_lifetime,
+            require_iat: config.require_iat,
         }
     }
 
@@ -84,6 +86,9 @@ impl Checks {
         {
             return Err(AuthError::Invalid("a registered claim is null"));
         }
+        if let Some(audience) = claims.get("aud") {
+            self.prove_audience(audience).map_err(AuthError::Invalid)?;
+        }
         let unexpected = || AuthError::Invalid(super::verifier::UNEXPECTED);
         // A list would be read as the struct's fields in their order.
         if !claims.get("sluice").is_none_or(Value::is_object) {
@@ -101,6 +106,18 @@ impl Checks {
             holder: Arc::new(holder),
             expires_at: Some(expires_at),
         })
+    }
+
+    /// The library passes over an `aud` that is neither a text nor a list of texts (RFC 7519, section 4.1.3).
+    fn prove_audience(&self, audience: &Value) -> Result<(), &'static str> {
+        let is_list = |list: &Vec<Value>| list.iter().all(Value::is_string);
+        if !audience.is_string() && !audience.as_array().is_some_and(is_list) {
+            return Err("the claim `aud` has the wrong type");
+        }
+        if self.audience.is_empty() {
+            return Err("the claim `aud` does not name this service");
+        }
+        Ok(())
     }
 
     /// When the token stops being accepted. The library counts whole seconds; a stream is ended to the millisecond.
@@ -132,7 +149,11 @@ impl Checks {
     /// A token from the future would escape a revocation of all that was issued before now.
     fn issued_at(&self, claims: &Claims, now: SystemTime) -> Result<Option<u64>, &'static str> {
         let Some(seconds) = claims.iat else {
-            return Ok(None);
+            return if self.require_iat {
+                Err("the claim `iat` is missing")
+            } else {
+                Ok(None)
+            };
         };
         let since =
             Duration::try_from_secs_f64(seconds).map_err(|_| "the claim `iat` is out of range")?;

@@ -119,6 +119,14 @@ fn a_good_token_grants_what_it_says() {
 #[case::long_sub(json!({"sub": "x".repeat(257)}), AuthCode::InvalidToken)]
 #[case::sub_number(json!({"sub": 42}), AuthCode::InvalidToken)]
 #[case::not_yet(json!({"nbf": in_seconds(120)}), AuthCode::InvalidToken)]
+#[case::audience_object(json!({"aud": {"a": 1}}), AuthCode::InvalidToken)]
+#[case::audience_empty_object(json!({"aud": {}}), AuthCode::InvalidToken)]
+#[case::audience_number(json!({"aud": 5}), AuthCode::InvalidToken)]
+#[case::audience_flag(json!({"aud": true}), AuthCode::InvalidToken)]
+#[case::audience_numbers(json!({"aud": [5]}), AuthCode::InvalidToken)]
+#[case::audience_null(json!({"aud": [null]}), AuthCode::InvalidToken)]
+#[case::audience_lists(json!({"aud": [["svc"]]}), AuthCode::InvalidToken)]
+#[case::audience_nobody(json!({"aud": []}), AuthCode::InvalidToken)]
 #[case::foreign_audience(json!({"aud": "someone-else"}), AuthCode::InvalidToken)]
 #[case::bad_pattern(json!({"sluice": {"subscribe": ["orders*"]}}), AuthCode::InvalidToken)]
 #[case::inner_rest(json!({"sluice": {"subscribe": ["a.**.b"]}}), AuthCode::InvalidToken)]
@@ -259,6 +267,25 @@ fn anonymous_may_do_all_but_the_reserved() {
             .check(action, &channel("_ctl.x"))
             .expect_err("reserved");
     }
+}
+
+/// Issued and good for longer than allowed in all, a token would be refused now, and come to be accepted in its last day.
+#[test]
+fn a_token_is_not_good_for_longer_in_all_than_allowed() {
+    let lasting = |issued: i64, ends: i64| {
+        let claims = json!({"iat": in_seconds(issued), "exp": in_seconds(ends)});
+        token(&claims_with(&claims))
+    };
+    let usual = authenticator(&[]);
+    try_token(&usual, &lasting(-80_000, 6_000)).expect("a day in all");
+    let error = try_token(&usual, &lasting(-86_000, 600)).expect_err("more than that");
+    assert_eq!(error.code(), AuthCode::InvalidToken);
+    let without = token(&claims_with(&json!({"iat": null})));
+    try_token(&usual, &without).expect("it does not say");
+    let strict = authenticator(&[("SLUICE__AUTH__JWT__REQUIRE_IAT", "true")]);
+    try_token(&strict, &lasting(-60, 600)).expect("it says");
+    let error = try_token(&strict, &without).expect_err("it must say");
+    assert!(error.to_string().contains("`iat` is missing"), "{error}");
 }
 
 /// Neither the token nor the key is in what is printed.

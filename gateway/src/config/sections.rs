@@ -231,6 +231,7 @@ pub struct JwtConfig {
     pub leeway: Duration,
     #[serde(with = "duration")]
     pub max_lifetime: Duration,
+    pub require_iat: bool,
     #[serde(with = "duration")]
     pub jwks_refresh: Duration,
     #[serde(with = "duration")]

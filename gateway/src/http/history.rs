@@ -25,12 +25,14 @@ use crate::reasons::LimitName;
 /// A [`Problem`]: 400, 401, 403; 500 when the channel's keys are broken; 503 when the broker is away.
 pub async fn get(request: HttpRequest, public: web::Data<Public>) -> Result<HttpResponse, Problem> {
     let channel = params::channel("channel", request.match_info().query("channel"))?;
-    allow(&request, &channel, &public).await?;
     let given = Given::read(request.query_string(), request.headers());
     let limit = given
         .limit
         .as_deref()
         .map_or(Ok(params::LIMIT_DEFAULT), params::limit)?;
+    // What cannot be understood is refused before a ticket is spent on it, and though the broker be away.
+    prove(&given, &public)?;
+    allow(&request, &channel, &public).await?;
     let start = start(&given, &channel, &public).await?;
     let mut items = Items::new(&channel, public.limits.page_bytes);
     let page = public
@@ -95,23 +97,36 @@ async fn start(given: &Given, channel: &Channel, public: &Public) -> Result<Page
         return Ok(after(text, channel));
     }
     if let Some(text) = &given.since {
-        let since = |now| params::since(text, UNIX_EPOCH + Duration::from_millis(now));
-        // What cannot be understood is refused though the broker be away.
-        since(public.broker.clock().wall())?;
         // Positions are made with the broker's clock, and a node without streams has no reason to know it.
-        return Ok(PageStart::Since(since(public.broker.time().await?)?));
+        let now = UNIX_EPOCH + Duration::from_millis(public.broker.time().await?);
+        return Ok(PageStart::Since(params::since(text, now)?));
     }
     let Some(text) = &given.last else {
         return Ok(PageStart::Oldest);
     };
+    Ok(PageStart::Last(last(text)?))
+}
+
+/// Whether the start that counts can be understood.
+fn prove(given: &Given, public: &Public) -> Result<(), Problem> {
+    match (&given.cursor, &given.since, &given.last) {
+        // Any cursor can: what it is worth is told as a reset.
+        (Some(_), _, _) | (None, None, None) => Ok(()),
+        (None, Some(text), _) => {
+            let now = UNIX_EPOCH + Duration::from_millis(public.broker.clock().wall());
+            params::since(text, now).map(|_| ())
+        }
+        (None, None, Some(text)) => last(text).map(|_| ()),
+    }
+}
+
+fn last(text: &str) -> Result<u32, Problem> {
     let count: u64 = text.parse().map_err(|_| {
         let detail = "`last` is a number of events, such as 10";
         Problem::new(Code::BadParameter, detail).at("last", text)
     })?;
     let most = params::LIMIT_MOST;
-    Ok(PageStart::Last(
-        u32::try_from(count).unwrap_or(most).min(most),
-    ))
+    Ok(u32::try_from(count).unwrap_or(most).min(most))
 }
 
 /// A cursor of several channels serves too, if it has a place for this one.

@@ -283,6 +283,12 @@ fn commands_are_in_the_log_and_tokens_are_not() {
     told.push(post("/admin/revoke", &[("Authorization", &bearer)], "{}"));
     told.push(post("/admin/revoke", &headers, &format!("\"{ann}\"")));
     told.push(post("/admin/revoke", &headers, &format!("{{\"{ann}\":1}}")));
+    for claim in ["jti", "sub"] {
+        let whole = format!("{{\"{claim}\":\"{ann}\"}}");
+        told.push(post("/admin/revoke", &headers, &whole));
+    }
+    let sought = format!("/admin/connections?sub={ann}");
+    told.push(call(node.admin, "GET", &sought, &headers, b""));
     told.push(call(
         node.admin,
         "GET",

@@ -13,7 +13,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 
-use super::body;
+use super::{body, hide};
 use super::problem::{self, Code, Problem};
 use crate::broker::Broker;
 use crate::broker::control::StandError;
@@ -106,7 +106,8 @@ impl Admin {
             Ok(Obeyed { about, answer }) => {
                 count(AdminOutcome::Done);
                 let id = answer.get("id").and_then(serde_json::Value::as_str);
-                tracing::info!(%command, peer, about, id, "admin command");
+                let about = hide::tokens(&about);
+                tracing::info!(%command, peer, %about, id, "admin command");
                 Ok(HttpResponse::Ok()
                     .insert_header(("cache-control", "no-store"))
                     .json(answer))
@@ -168,6 +169,10 @@ impl Admin {
 fn name(parameter: &str, text: String) -> Result<String, Problem> {
     if text.is_empty() || text.len() > NAME_BYTES {
         let detail = format!("`{parameter}` has 1 to {NAME_BYTES} bytes");
+        return Err(Problem::new(Code::BadParameter, detail).at(parameter, &text));
+    }
+    if hide::has_token(&text) {
+        let detail = format!("`{parameter}` is a whole token; give what the token has in its claims");
         return Err(Problem::new(Code::BadParameter, detail).at(parameter, &text));
     }
     Ok(text)
