@@ -350,6 +350,8 @@ labels! {
         ControlFrames = "control_frames",
         /// An HTTP/2 connection without a stream for too long.
         Idle = "idle",
+        /// One more socket than its address may have.
+        Crowd = "crowd",
     }
 }
 

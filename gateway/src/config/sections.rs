@@ -321,6 +321,7 @@ pub struct LimitsConfig {
     pub ended_streams: usize,
     /// 0 is off, here and in all that follow.
     pub connections_per_ip: usize,
+    pub sockets_per_ip: usize,
     pub connections_per_subject: usize,
     #[serde(with = "text")]
     pub subject_policy: SubjectPolicy,

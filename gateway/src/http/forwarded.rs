@@ -72,7 +72,9 @@ impl Forwarding {
         nearest
     }
 
-    fn trusts(&self, address: IpAddr) -> bool {
+    /// Whether the address is a trusted proxy's.
+    #[must_use]
+    pub fn trusts(&self, address: IpAddr) -> bool {
         self.trusted.iter().any(|network| network.contains(address))
     }
 

@@ -12,9 +12,9 @@ use sluice_wire::event::Event;
 use sluice_wire::sse::{EventView, envelope_json};
 
 use super::credentials::recognise_reader;
-use super::params;
 use super::problem::{Code, Problem};
 use super::routes::Public;
+use super::{admission, params};
 use crate::auth::{Action, AuthError};
 use crate::broker::history::{LookError, Page, PageStart};
 use crate::reasons::LimitName;
@@ -25,6 +25,7 @@ use crate::reasons::LimitName;
 /// A [`Problem`]: 400, 401, 403; 500 when the channel's keys are broken; 503 when the broker is away.
 pub async fn get(request: HttpRequest, public: web::Data<Public>) -> Result<HttpResponse, Problem> {
     let channel = params::channel("channel", request.match_info().query("channel"))?;
+    admission::attempt(&request, &public).map_err(|refusal| refusal.turn_away(&public))?;
     let given = Given::read(request.query_string(), request.headers());
     let limit = given
         .limit

@@ -23,6 +23,7 @@ use crate::http::admin::connections::Roll;
 use crate::http::admin::{Admin, AdminLimits};
 use crate::http::admission::GateSettings;
 use crate::http::admission::rates::Pace;
+use crate::http::admission::shares::Shares;
 use crate::http::credentials::Carriers;
 use crate::http::forwarded::Forwarding;
 use crate::http::page;
@@ -30,7 +31,7 @@ use crate::http::params::SubscribeLimits;
 use crate::http::peer::SocketOptions;
 use crate::http::poll::PollLimits;
 use crate::http::routes::PublicLimits;
-use crate::http::transport::{Http2Limits, Transport};
+use crate::http::transport::{Crowd, Http2Limits, Transport};
 use crate::hub::chain::ChainLimits;
 use crate::hub::node::NodeLimits;
 use crate::hub::ring::RingLimits;
@@ -277,10 +278,7 @@ pub(super) fn gate(config: &Config) -> GateSettings {
     let limits = &config.limits;
     let pace = |per_second: u32, burst: u32| (per_second > 0).then_some(Pace { per_second, burst });
     GateSettings {
-        forwarding: Forwarding::new(
-            config.http.trusted_proxies.clone(),
-            config.http.forwarded_header,
-        ),
+        forwarding: forwarding(config),
         connections_per_address: (limits.connections_per_ip > 0)
             .then_some(limits.connections_per_ip),
         attempts: pace(
@@ -325,7 +323,23 @@ pub(super) fn transport(
         },
         tls,
         ended: metrics.transport.ended.clone(),
+        crowd: crowd(config),
     }
+}
+
+fn crowd(config: &Config) -> Option<Crowd> {
+    let most = config.limits.sockets_per_ip;
+    (most > 0).then(|| Crowd {
+        shares: Arc::new(Shares::new(most)),
+        forwarding: forwarding(config),
+    })
+}
+
+fn forwarding(config: &Config) -> Forwarding {
+    Forwarding::new(
+        config.http.trusted_proxies.clone(),
+        config.http.forwarded_header,
+    )
 }
 
 /// The commands of the admin listener that is bound there.

@@ -3,7 +3,7 @@
 use redis::{Connection, Value as Reply};
 use serde_json::{Value, json};
 use sluice_wire::keys::Keys;
-use sluice_wire::publish::{Defaults, script};
+use sluice_wire::publish::{Defaults, library, script};
 
 use crate::harness::admin;
 use crate::harness::http::call;
@@ -89,7 +89,11 @@ const TABLE: &[(&str, &str)] = &[
     ("EVAL return(1) 1 sluice:{a}:s", "nNp"),
     ("EVAL return(1) 1 elsewhere", ""),
     ("EVAL_RO return(1) 1 sluice:{a}:s", "nNo"),
-    ("FUNCTION LOAD x", "nNo"),
+    ("FUNCTION LOAD x", "o"),
+    ("FUNCTION LOAD REPLACE x", "o"),
+    ("SLOWLOG GET", "o"),
+    ("SLOWLOG RESET", ""),
+    ("LATENCY RESET", ""),
     ("FUNCTION DELETE x", ""),
     ("FUNCTION FLUSH", ""),
     ("KEYS *", ""),
@@ -182,8 +186,13 @@ fn the_file_as_it_is_lets_nobody_in() {
 #[test]
 fn a_publisher_publishes_in_each_form() {
     let guarded = Guarded::start();
-    let node = Node::redis(&guarded.url("sluice-node"), &[]).ready();
+    let node = Node::redis(&guarded.url("sluice-node"), QUICK).ready();
     let mut stream = node.stream("channel=a", &[]);
+    let library = library(&Defaults::default());
+    redis::cmd("FUNCTION")
+        .arg(&["LOAD", &library])
+        .exec(&mut guarded.login("sluice-operator"))
+        .expect("the operator installs the library");
     let mut connection = guarded.login("sluice-publisher");
     let keys = Keys::default();
     let channel = "a".parse().expect("a name");
@@ -253,6 +262,7 @@ fn a_node_without_the_right_publishes_nothing() {
 /// Audits and reports often enough to be seen by the test.
 const QUICK: &[(&str, &str)] = &[
     ("REDIS__AUDIT_INTERVAL", "100ms"),
+    ("REDIS__FUNCTIONS", "never"),
     ("REDIS__REPORT_INTERVAL", "100ms"),
     ("LIMITS__CONNECTIONS_PER_SUBJECT", "10"),
     ("LIMITS__SUBJECT_LEASE", "500ms"),

@@ -78,6 +78,38 @@ fn an_address_has_so_many_streams_and_no_more() {
     drop(node.stream("channel=a", &from("198.51.100.7")));
 }
 
+/// Whatever they are for: the last that is let in is answered, the next is closed unheard, and one that goes makes room. A
+/// trusted proxy speaks for many.
+#[test]
+fn an_address_has_so_many_sockets_and_no_more() {
+    let node = Node::embedded(&[("LIMITS__SOCKETS_PER_IP", "2")]).ready();
+    let ask = |socket: &mut std::net::TcpStream| {
+        let request = b"GET /nowhere HTTP/1.1\r\nHost: a\r\n\r\n";
+        let mut answer = [0; 12];
+        let asked = socket
+            .write_all(request)
+            .and_then(|()| socket.read_exact(&mut answer));
+        asked.is_ok_and(|()| answer.starts_with(b"HTTP/1.1 404"))
+    };
+    let mut sockets: Vec<_> = (0..2)
+        .map(|_| connect(node.public).expect("connected"))
+        .collect();
+    assert!(sockets.iter_mut().all(|socket| ask(socket)));
+    let mut one_more = connect(node.public).expect("accepted by the system");
+    assert!(!ask(&mut one_more), "not heard");
+    let closed = "sluice_transport_ended_total{cause=\"crowd\"}";
+    assert_eq!(node.metric(closed), 1.0);
+    drop(sockets.pop());
+    wait("one has gone", &true, PATIENCE, || {
+        ask(&mut connect(node.public).expect("connected"))
+    });
+    let proxied = Node::embedded(&[("LIMITS__SOCKETS_PER_IP", "2"), BEHIND_A_PROXY]).ready();
+    let mut many: Vec<_> = (0..5)
+        .map(|_| connect(proxied.public).expect("connected"))
+        .collect();
+    assert!(many.iter_mut().all(|socket| ask(socket)));
+}
+
 /// One IPv6 host can have a whole /64 to itself, and counts as one.
 #[test]
 fn an_ipv6_client_counts_by_its_64_bits() {

@@ -80,6 +80,7 @@ pub(super) fn callers(limits: &LimitsConfig, found: &mut Findings) {
         0,
         most,
     );
+    found.within("limits.sockets_per_ip", &limits.sockets_per_ip, 0, most);
     found.within(
         "limits.connections_per_subject",
         &limits.connections_per_subject,

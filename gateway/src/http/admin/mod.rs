@@ -13,8 +13,8 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 
-use super::{body, hide};
 use super::problem::{self, Code, Problem};
+use super::{body, hide};
 use crate::broker::Broker;
 use crate::broker::control::StandError;
 use crate::metrics::ControlMetrics;
@@ -172,7 +172,8 @@ fn name(parameter: &str, text: String) -> Result<String, Problem> {
         return Err(Problem::new(Code::BadParameter, detail).at(parameter, &text));
     }
     if hide::has_token(&text) {
-        let detail = format!("`{parameter}` is a whole token; give what the token has in its claims");
+        let detail =
+            format!("`{parameter}` is a whole token; give what the token has in its claims");
         return Err(Problem::new(Code::BadParameter, detail).at(parameter, &text));
     }
     Ok(text)

@@ -10,6 +10,8 @@ use crate::reasons::TransportEnd;
 pub const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Frames a second that only keep a connection busy: PING, SETTINGS, PRIORITY, empty DATA, unknown ones.
 pub const CONTROL_FRAMES_PER_SECOND: u32 = 1_000;
+/// WINDOW_UPDATE frames a second: an honest reader sends some for what it reads.
+pub const WINDOW_UPDATES_PER_SECOND: u32 = 20_000;
 /// Streams that a client may open that has not yet been told the limit: most begin with this many.
 pub const STREAMS_UNTOLD: usize = 100;
 
@@ -167,6 +169,7 @@ pub struct Guard {
     block: Option<usize>,
     resets: Bucket,
     control: Bucket,
+    windows: Bucket,
     /// The client has acknowledged our settings.
     is_told: bool,
 }
@@ -184,6 +187,7 @@ impl Guard {
             block: None,
             resets: Bucket::new(limits.resets_per_second, now),
             control: Bucket::new(CONTROL_FRAMES_PER_SECOND, now),
+            windows: Bucket::new(WINDOW_UPDATES_PER_SECOND, now),
             is_told: false,
         }
     }
@@ -256,7 +260,8 @@ impl Guard {
                 )
             }
             PING if head.has(END_STREAM_OR_ACK) && self.is_idle(now) => Err(TransportEnd::Idle),
-            WINDOW_UPDATE | GOAWAY | PUSH_PROMISE => Ok(()),
+            WINDOW_UPDATE => within(self.windows.take(now), TransportEnd::ControlFrames),
+            GOAWAY | PUSH_PROMISE => Ok(()),
             kind => {
                 debug_assert!(
                     kind == PING || kind == SETTINGS || kind == PRIORITY || kind > CONTINUATION

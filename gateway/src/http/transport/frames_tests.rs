@@ -99,7 +99,7 @@ fn resets_have_a_rate() {
 }
 
 #[test]
-fn control_frames_have_a_rate_and_window_updates_none() {
+fn control_frames_have_a_rate_and_window_updates_a_larger_one() {
     let now = Instant::now();
     for kind in [PING, SETTINGS, PRIORITY, DATA, 0x42] {
         let mut guard = guard(now + SECOND);
@@ -114,10 +114,14 @@ fn control_frames_have_a_rate_and_window_updates_none() {
         );
     }
     let mut guard = guard(now);
-    for _ in 0..CONTROL_FRAMES_PER_SECOND * 3 {
-        let update = frame(WINDOW_UPDATE, 0, 1, 4);
+    let update = frame(WINDOW_UPDATE, 0, 1, 4);
+    for _ in 0..WINDOW_UPDATES_PER_SECOND {
         assert_eq!(guard.received(&update, now), Ok(()));
     }
+    assert_eq!(
+        guard.received(&update, now),
+        Err(TransportEnd::ControlFrames)
+    );
 }
 
 /// The block's bytes count with all its pieces, and the pieces even when they are empty.

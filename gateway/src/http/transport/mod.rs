@@ -23,6 +23,8 @@ use tokio_rustls::TlsAcceptor;
 pub use frames::Http2Limits;
 pub use socket::Socket;
 
+use crate::http::admission::shares::{Share, Shares};
+use crate::http::forwarded::{AddressKey, Forwarding};
 use crate::http::peer::{self, SocketOptions};
 use crate::metrics::Counters;
 use crate::reasons::TransportEnd;
@@ -46,7 +48,19 @@ pub struct Transport {
     /// Absent: plain TCP, with HTTP/2 for clients that begin with its preface.
     pub tls: Option<Arc<ServerConfig>>,
     pub ended: Counters<TransportEnd>,
+    /// Sockets of one address; nothing where they are not counted.
+    pub crowd: Option<Crowd>,
 }
+
+/// How many sockets each address has, but for trusted proxies, which speak for many.
+#[derive(Clone)]
+pub struct Crowd {
+    pub shares: Arc<Shares<AddressKey>>,
+    pub forwarding: Forwarding,
+}
+
+/// A socket's place among those of its address.
+type Place = Option<Share<AddressKey>>;
 
 /// What actix-http takes as a connection.
 type Connection = (Socket, Protocol, Option<SocketAddr>);
@@ -62,6 +76,7 @@ impl Transport {
             tracing::debug!(%error, "a socket option was refused");
         }
         let address = socket.peer_addr().ok();
+        let place = self.place(address)?;
         // Pinned here, so that the socket is closed after its end is counted.
         let begun = pin!(tokio::time::timeout(
             self.head_timeout,
@@ -80,7 +95,24 @@ impl Transport {
         } else {
             Socket::http1(io, early, &self)
         };
+        let socket = socket.in_place(place);
         Ok((socket, protocol, address))
+    }
+
+    /// Before anything is read: what comes next costs more than the socket.
+    fn place(&self, address: Option<SocketAddr>) -> Result<Place, DispatchError> {
+        let (Some(crowd), Some(address)) = (&self.crowd, address) else {
+            return Ok(None);
+        };
+        if crowd.forwarding.trusts(address.ip()) {
+            return Ok(None);
+        }
+        let place = crowd.shares.take(address.ip().into());
+        if place.is_none() {
+            self.ended.of(TransportEnd::Crowd).inc();
+            return Err(DispatchError::Io(io::ErrorKind::ConnectionRefused.into()));
+        }
+        Ok(place)
     }
 
     fn failed(&self, error: io::Error) -> DispatchError {

@@ -14,9 +14,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 use tokio_rustls::server::TlsStream;
 
-use super::Transport;
 use super::frames::{Guard, Http2Limits, announce};
 use super::heads::Http1Side;
+use super::{Place, Transport};
 use crate::http::peer::PeerStreams;
 use crate::metrics::Counters;
 use crate::reasons::TransportEnd;
@@ -33,6 +33,7 @@ pub struct Socket {
     early: BytesMut,
     side: Side,
     peer: Rc<PeerStreams>,
+    _place: Place,
 }
 
 enum Side {
@@ -77,7 +78,14 @@ impl Socket {
             early,
             side,
             peer: Rc::default(),
+            _place: None,
         }
+    }
+
+    /// Keeps its place for as long as it lives.
+    pub(super) fn in_place(mut self, place: Place) -> Socket {
+        self._place = place;
+        self
     }
 
     /// What carries the connection.
