@@ -4,11 +4,10 @@ use std::net::{SocketAddr, TcpListener};
 use std::process::ExitCode;
 
 use clap::Parser;
-use sluice_gateway::auth::Authenticator;
 use sluice_gateway::config::{
     Args, Config, ConfigError, LogConfig, LogFormat, process_environment,
 };
-use sluice_gateway::server::{self, Listeners, tls};
+use sluice_gateway::server::{self, Listeners};
 use socket2::SockRef;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -35,13 +34,9 @@ fn main() -> ExitCode {
     if args.print_config {
         return print(&config);
     }
-    if let Err(error) = tls::check(&config.tls) {
-        eprintln!("sluice-gateway: {error}");
-        return ExitCode::from(ConfigError::EXIT_CODE);
-    }
-    // Nothing is bound before the keys are proved.
-    if let Err(error) = Authenticator::from_config(&config.auth) {
-        eprintln!("sluice-gateway: {error}");
+    // Nothing is bound before the files that settings name are proved.
+    if let Err(complaint) = server::check(&config) {
+        eprintln!("sluice-gateway: {complaint}");
         return ExitCode::from(ConfigError::EXIT_CODE);
     }
     if args.check_config {

@@ -65,6 +65,16 @@ const STOP_SECONDS: u64 = 1;
 /// How often a draining node looks whether its streams have ended.
 const DRAIN_POLL: Duration = Duration::from_millis(50);
 
+/// Proves what is not in the settings themselves: the files that they name.
+///
+/// # Errors
+/// Which setting, which file, and what is wrong with it.
+pub fn check(config: &Config) -> Result<(), String> {
+    tls::check(&config.tls).map_err(|error| error.to_string())?;
+    Authenticator::from_config(&config.auth).map_err(|error| error.to_string())?;
+    settings::broker(config).map(|_| ())
+}
+
 /// Runs a node until `shutdown` is there, then drains it.
 ///
 /// # Errors

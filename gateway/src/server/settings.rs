@@ -5,8 +5,10 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use rustls::ServerConfig;
-use rustls::pki_types::CertificateDer;
+use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::CertifiedKey;
 use sluice_wire::keys::Keys;
 use sluice_wire::publish::Defaults;
 
@@ -186,10 +188,27 @@ fn certificates(redis: &RedisConfig) -> Result<Certificates, String> {
         &redis.client_certificate_file,
     )?;
     let key = read("redis.client_key_file", &redis.client_key_file)?;
-    Ok(Certificates {
-        authorities,
-        own: certificate.zip(key),
-    })
+    let own = certificate.zip(key);
+    if let Some((certificate, key)) = &own {
+        fits(certificate, key).map_err(|why| {
+            format!("redis.client_certificate_file, redis.client_key_file: {why}")
+        })?;
+    }
+    Ok(Certificates { authorities, own })
+}
+
+/// Whether a certificate and a key, as PEM text, belong together.
+fn fits(certificate: &[u8], key: &[u8]) -> Result<(), String> {
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(certificate).collect();
+    let chain = chain.map_err(|error| format!("the certificate is no PEM: {error}"))?;
+    if chain.is_empty() {
+        return Err("there is no PEM certificate".to_owned());
+    }
+    let key = PrivateKeyDer::from_pem_slice(key)
+        .map_err(|error| format!("there is no PEM private key: {error}"))?;
+    CertifiedKey::from_der(chain, key, &aws_lc_rs::default_provider())
+        .map(|_| ())
+        .map_err(|error| format!("the key does not fit the certificate: {error}"))
 }
 
 pub(super) fn streams(config: &Config) -> StreamLimits {

@@ -156,19 +156,24 @@ fn a_file_that_cannot_be_used_stops_the_start_and_is_named() {
     let secured = Secured::start("127.0.0.1", "no");
     std::fs::write(secured.dir.path().join("broken.pem"), "-----BEGIN").expect("written");
     let url = secured.url();
-    for (key, file, words) in [
-        ("REDIS__CA_FILE", "missing.pem", "redis.ca_file"),
-        ("REDIS__CA_FILE", "broken.pem", "redis.ca_file"),
-    ] {
-        let file = secured.file(file);
-        let settings = [
-            ("BROKER__MODE", "redis"),
-            ("REDIS__URL", url.as_str()),
-            (key, file.as_str()),
-        ];
-        let mut node = Process::spawn(&settings);
-        assert!(!node.exit(PATIENCE).success());
+    let fails = |more: &[(&str, &str)], words: &str| {
+        let settings = [("BROKER__MODE", "redis"), ("REDIS__URL", url.as_str())];
+        let mut node = Process::spawn(&[&settings[..], more].concat());
+        assert_eq!(node.exit(PATIENCE).code(), Some(64));
         let log = node.log();
-        assert!(log.contains(words) && log.contains(&file), "{log}");
+        assert!(log.contains(words) && !log.contains("listening"), "{log}");
+    };
+    for file in ["missing.pem", "broken.pem", "node.key"] {
+        let file = secured.file(file);
+        fails(
+            &[("REDIS__CA_FILE", &file)],
+            &format!("redis.ca_file: {file}"),
+        );
     }
+    let ((own, _), (_, other)) = (secured.own("node"), secured.own("stranger"));
+    let pair = [
+        ("REDIS__CLIENT_CERTIFICATE_FILE", own.as_str()),
+        ("REDIS__CLIENT_KEY_FILE", other.as_str()),
+    ];
+    fails(&pair, "the key does not fit the certificate");
 }

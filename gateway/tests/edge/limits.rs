@@ -94,7 +94,7 @@ fn an_address_has_so_many_sockets_and_no_more() {
     let mut sockets: Vec<_> = (0..2)
         .map(|_| connect(node.public).expect("connected"))
         .collect();
-    assert!(sockets.iter_mut().all(|socket| ask(socket)));
+    assert!(sockets.iter_mut().all(&ask));
     let mut one_more = connect(node.public).expect("accepted by the system");
     assert!(!ask(&mut one_more), "not heard");
     let closed = "sluice_transport_ended_total{cause=\"crowd\"}";
@@ -107,7 +107,7 @@ fn an_address_has_so_many_sockets_and_no_more() {
     let mut many: Vec<_> = (0..5)
         .map(|_| connect(proxied.public).expect("connected"))
         .collect();
-    assert!(many.iter_mut().all(|socket| ask(socket)));
+    assert!(many.iter_mut().all(ask));
 }
 
 /// One IPv6 host can have a whole /64 to itself, and counts as one.

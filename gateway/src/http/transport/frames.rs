@@ -226,6 +226,7 @@ impl Guard {
             TransportEnd::Idle => NO_ERROR,
             TransportEnd::HeadTimeout
             | TransportEnd::HandshakeFailed
+            | TransportEnd::Crowd
             | TransportEnd::FieldName
             | TransportEnd::HeaderBlock
             | TransportEnd::Streams
