@@ -159,6 +159,17 @@ fn announce(config: &Config, listeners: &Listeners) -> std::io::Result<()> {
     let admin = listeners.admin.local_addr()?;
     let tls = config.tls.certificate_file.is_some();
     tracing::info!(%public, tls, %admin, "listening");
+    let limits = &config.limits;
+    let of_one_client = [
+        limits.sockets_per_ip,
+        limits.connections_per_ip,
+        limits.attempts_per_ip_per_second as usize,
+    ];
+    if !public.ip().is_loopback() && of_one_client == [0; 3] {
+        tracing::warn!(
+            "one client may take every place here: no limit of a single address is set (docs/limits.md has values to begin with)"
+        );
+    }
     match config.broker.mode {
         BrokerMode::Embedded => tracing::warn!(
             "the embedded broker keeps history in this process only: one node, and all of it gone at its end; \
