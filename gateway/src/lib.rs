@@ -16,6 +16,7 @@ pub mod auth;
 pub mod broker;
 pub mod config;
 pub mod connection;
+mod der;
 pub mod health;
 pub mod holder;
 pub mod http;

@@ -38,16 +38,20 @@ impl Grant {
         }
     }
 
+    /// What the token names for this.
+    pub fn patterns(&self, action: Action) -> &Patterns {
+        match action {
+            Action::Subscribe => &self.subscribe,
+            Action::Publish => &self.publish,
+        }
+    }
+
     /// Checks one channel. Reserved channels are never allowed, whatever the patterns say.
     ///
     /// # Errors
     /// [`AuthError::Scope`]; for a caller without a token [`AuthError::Missing`], since with one it may be allowed.
     pub fn check(&self, action: Action, channel: &Channel) -> Result<(), AuthError> {
-        let patterns = match action {
-            Action::Subscribe => &self.subscribe,
-            Action::Publish => &self.publish,
-        };
-        if !channel.is_reserved() && patterns.allow(channel) {
+        if !channel.is_reserved() && self.patterns(action).allow(channel) {
             return Ok(());
         }
         if self.holder.subject.is_none() && !channel.is_reserved() {

@@ -5,6 +5,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::material::{Curve, Material};
+use crate::der::{BIT_STRING, Der, INTEGER, OBJECT_ID, SEQUENCE};
 
 /// Most bytes of a PEM file.
 pub(super) const FILE_MAX_BYTES: u64 = 64 * 1024;
@@ -14,11 +15,6 @@ const EC: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01];
 const P256: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
 const P384: &[u8] = &[0x2b, 0x81, 0x04, 0x00, 0x22];
 const ED25519: &[u8] = &[0x2b, 0x65, 0x70];
-
-const INTEGER: u8 = 0x02;
-const BIT_STRING: u8 = 0x03;
-const OBJECT_ID: u8 = 0x06;
-const SEQUENCE: u8 = 0x30;
 
 /// All keys of a file's text.
 ///
@@ -88,7 +84,7 @@ fn blocks(text: &str) -> Result<Vec<(String, Vec<u8>)>, String> {
 fn public_key(der: &[u8]) -> Result<Material, String> {
     let unreadable = || "holds a `PUBLIC KEY` that cannot be read".to_owned();
     let (algorithm, key) = info(der).ok_or_else(unreadable)?;
-    let mut algorithm = Der(algorithm);
+    let mut algorithm = Der::new(algorithm);
     let name = algorithm.take(OBJECT_ID).ok_or_else(unreadable)?;
     match name {
         RSA => rsa(key),
@@ -104,48 +100,23 @@ fn public_key(der: &[u8]) -> Result<Material, String> {
 
 /// Algorithm and key of a SubjectPublicKeyInfo.
 fn info(der: &[u8]) -> Option<(&[u8], &[u8])> {
-    let mut outer = Der(der);
-    let mut info = Der(outer.take(SEQUENCE)?);
+    let mut outer = Der::new(der);
+    let mut info = Der::new(outer.take(SEQUENCE)?);
     let algorithm = info.take(SEQUENCE)?;
     // The first byte counts unused bits, of which a key has none.
     let key = info.take(BIT_STRING)?.strip_prefix(&[0])?;
-    (outer.0.is_empty() && info.0.is_empty()).then_some((algorithm, key))
+    (outer.is_empty() && info.is_empty()).then_some((algorithm, key))
 }
 
 /// An RSAPublicKey (RFC 8017, appendix A.1.1).
 fn rsa(der: &[u8]) -> Result<Material, String> {
     let numbers = || {
-        let mut outer = Der(der);
-        let mut numbers = Der(outer.take(SEQUENCE)?);
+        let mut outer = Der::new(der);
+        let mut numbers = Der::new(outer.take(SEQUENCE)?);
         let pair = (numbers.take(INTEGER)?, numbers.take(INTEGER)?);
-        (outer.0.is_empty() && numbers.0.is_empty()).then_some(pair)
+        (outer.is_empty() && numbers.is_empty()).then_some(pair)
     };
     let (modulus, exponent) =
         numbers().ok_or_else(|| "holds an RSA key that cannot be read".to_owned())?;
     Material::rsa(modulus, exponent)
-}
-
-/// DER, read from the front (X.690).
-struct Der<'a>(&'a [u8]);
-
-impl<'a> Der<'a> {
-    /// The content of the next value, if it has this tag.
-    fn take(&mut self, tag: u8) -> Option<&'a [u8]> {
-        let rest = self.0.strip_prefix(&[tag])?;
-        let (&first, rest) = rest.split_first()?;
-        let (length, rest) = match first {
-            0..=0x7f => (usize::from(first), rest),
-            0x81..=0x83 => {
-                let (digits, rest) = rest.split_at_checked(usize::from(first & 0x7f))?;
-                let length = digits
-                    .iter()
-                    .fold(0, |sum, digit| sum << 8 | usize::from(*digit));
-                (length, rest)
-            }
-            _ => return None,
-        };
-        let (content, rest) = rest.split_at_checked(length)?;
-        self.0 = rest;
-        Some(content)
-    }
 }

@@ -105,8 +105,16 @@ pub fn client(request: &HttpRequest, forwarding: &Forwarding) -> IpAddr {
 /// is waited for and before any token is looked at.
 ///
 /// # Errors
-/// [`Refusal::Attempts`]: the client's address tries too often.
-pub fn attempt(request: &HttpRequest, public: &Public) -> Result<(), Refusal> {
+/// 429: the client's address tries too often.
+pub fn attempt(request: &HttpRequest, public: &Public) -> Result<(), Problem> {
+    attempt_stream(request, public).map_err(|refusal| refusal.turn_away(public))
+}
+
+/// [`attempt`] where an `EventSource` may ask, which is refused in its own way.
+///
+/// # Errors
+/// [`Refusal::Attempts`].
+pub fn attempt_stream(request: &HttpRequest, public: &Public) -> Result<(), Refusal> {
     let Some(attempts) = &public.gate.attempts else {
         return Ok(());
     };

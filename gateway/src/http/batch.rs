@@ -18,7 +18,7 @@ use tokio::sync::SemaphorePermit;
 
 use self::line::Line;
 use super::admission::Publishing;
-use super::credentials::recognise;
+use super::credentials::{count_denied, recognise};
 use super::problem::{Code, Problem};
 use super::routes::Public;
 use super::{body, publish};
@@ -155,9 +155,7 @@ fn check_media_type(headers: &HeaderMap) -> Result<(), Problem> {
 }
 
 fn allowed(event: Publication, grant: &Grant, public: &Public) -> Result<Publication, Problem> {
-    grant
-        .check(Action::Publish, &event.channel)
-        .inspect_err(|error| public.http.auth_failures.of(error.code()).inc())?;
+    count_denied(grant.check(Action::Publish, &event.channel), public)?;
     Ok(event)
 }
 

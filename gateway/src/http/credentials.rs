@@ -49,8 +49,7 @@ const FOR_READING: AuthError = AuthError::Carrier(
 /// # Errors
 /// [`AuthError`], to be sent as a [`Problem`].
 pub(super) async fn recognise(request: &HttpRequest, public: &Public) -> Result<Grant, AuthError> {
-    let grant = grant(request, public, false).await;
-    grant.inspect_err(|error| public.http.auth_failures.of(error.code()).inc())
+    count_denied(grant(request, public, false).await, public)
 }
 
 /// The same where events are read: by a ticket too, which is spent by it, or by `?token=` where that is switched on.
@@ -61,8 +60,7 @@ pub(super) async fn recognise_reader(
     request: &HttpRequest,
     public: &Public,
 ) -> Result<Grant, AuthError> {
-    let grant = grant(request, public, true).await;
-    grant.inspect_err(|error| public.http.auth_failures.of(error.code()).inc())
+    count_denied(grant(request, public, true).await, public)
 }
 
 /// The bearer token in the header and what it grants, where nothing else will do; counts a caller without one.
@@ -82,8 +80,15 @@ pub(super) async fn by_bearer<'a>(
         public.revocations.check(&grant.holder)?;
         Ok((token, grant))
     };
-    let grant = grant.await;
-    grant.inspect_err(|error| public.http.auth_failures.of(error.code()).inc())
+    count_denied(grant.await, public)
+}
+
+/// Counts a caller who is not recognised or not allowed.
+pub(super) fn count_denied<T>(
+    outcome: Result<T, AuthError>,
+    public: &Public,
+) -> Result<T, AuthError> {
+    outcome.inspect_err(|error| public.http.auth_failures.of(error.code()).inc())
 }
 
 /// Refuses what only makes sense where tokens are asked for.

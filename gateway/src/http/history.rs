@@ -11,11 +11,11 @@ use sluice_wire::cursor::Cursor;
 use sluice_wire::event::Event;
 use sluice_wire::sse::{EventView, envelope_json};
 
-use super::credentials::recognise_reader;
+use super::credentials::{count_denied, recognise_reader};
 use super::problem::{Code, Problem};
 use super::routes::Public;
 use super::{admission, params};
-use crate::auth::{Action, AuthError};
+use crate::auth::Action;
 use crate::broker::history::{LookError, Page, PageStart};
 use crate::reasons::LimitName;
 
@@ -25,7 +25,7 @@ use crate::reasons::LimitName;
 /// A [`Problem`]: 400, 401, 403; 500 when the channel's keys are broken; 503 when the broker is away.
 pub async fn get(request: HttpRequest, public: web::Data<Public>) -> Result<HttpResponse, Problem> {
     let channel = params::channel("channel", request.match_info().query("channel"))?;
-    admission::attempt(&request, &public).map_err(|refusal| refusal.turn_away(&public))?;
+    admission::attempt(&request, &public)?;
     let given = Given::read(request.query_string(), request.headers());
     let limit = given
         .limit
@@ -54,11 +54,8 @@ pub async fn get(request: HttpRequest, public: web::Data<Public>) -> Result<Http
 
 async fn allow(request: &HttpRequest, channel: &Channel, public: &Public) -> Result<(), Problem> {
     let grant = recognise_reader(request, public).await?;
-    let allowed = grant.check(Action::Subscribe, channel);
-    allowed.map_err(|error: AuthError| {
-        public.http.auth_failures.of(error.code()).inc();
-        Problem::from(error)
-    })
+    count_denied(grant.check(Action::Subscribe, channel), public)?;
+    Ok(())
 }
 
 /// The parameters as given; an empty one is not given.

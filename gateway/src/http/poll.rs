@@ -52,7 +52,7 @@ pub async fn get(
     public: web::Data<Public>,
     streams: web::Data<LocalStreams>,
 ) -> Result<HttpResponse, Problem> {
-    admission::attempt(&request, &public).map_err(|refusal| refusal.turn_away(&public))?;
+    admission::attempt(&request, &public)?;
     let mut wanted = count_bad(from_query(&request, &public), &public)?;
     let terms = count_bad(terms(request.query_string(), &public.limits.poll), &public)?;
     // Before anything is waited for: until then the socket is certainly this connection's.
@@ -110,7 +110,7 @@ pub async fn head(
     request: HttpRequest,
     public: web::Data<Public>,
 ) -> Result<HttpResponse, Problem> {
-    admission::attempt(&request, &public).map_err(|refusal| refusal.turn_away(&public))?;
+    admission::attempt(&request, &public)?;
     let mut wanted = count_bad(from_query(&request, &public), &public)?;
     count_bad(terms(request.query_string(), &public.limits.poll), &public)?;
     authorize(&request, &mut wanted, &public).await?;

@@ -6,7 +6,7 @@ use serde_json::json;
 use sluice_wire::event::is_traceparent;
 
 use super::admission::Publishing;
-use super::credentials::recognise;
+use super::credentials::{count_denied, recognise};
 use super::problem::{Code, Problem};
 use super::routes::Public;
 use super::{body, params};
@@ -45,10 +45,7 @@ async fn publish(
     let channel = params::channel("channel", name).map_err(refused)?;
     let headers = request.headers();
     let grant = recognise(request, public).await.map_err(forbidden)?;
-    grant.check(Action::Publish, &channel).map_err(|error| {
-        public.http.auth_failures.of(error.code()).inc();
-        forbidden(error)
-    })?;
+    count_denied(grant.check(Action::Publish, &channel), public).map_err(forbidden)?;
     body::check_encoding(headers).map_err(refused)?;
     let event_type = text(headers, "Sluice-Event").map_err(refused)?;
     let event_id = text(headers, "Idempotency-Key").map_err(refused)?;

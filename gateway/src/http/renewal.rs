@@ -31,7 +31,7 @@ pub async fn post(
     connection: web::Path<String>,
     public: web::Data<Public>,
 ) -> Result<HttpResponse, Problem> {
-    admission::attempt(&request, &public).map_err(|refusal| refusal.turn_away(&public))?;
+    admission::attempt(&request, &public)?;
     only_with_tokens(&public)?;
     // Never by a cookie: the browser would send it for any page.
     let (_, grant) = by_bearer(&request, &public).await?;

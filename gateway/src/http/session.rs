@@ -36,7 +36,7 @@ pub async fn post(
     request: HttpRequest,
     public: web::Data<Public>,
 ) -> Result<HttpResponse, Problem> {
-    admission::attempt(&request, &public).map_err(|refusal| refusal.turn_away(&public))?;
+    admission::attempt(&request, &public)?;
     only_with_tokens(&public)?;
     let (token, grant) = credentials::by_bearer(&request, &public).await?;
     let Some(expires_at) = grant.expires_at else {
@@ -76,8 +76,7 @@ pub async fn delete(
     only_with_tokens(&public)?;
     let settings = &public.carriers.session;
     if value(request.headers(), &settings.cookie) != Ok(None) {
-        csrf::check(&request)
-            .inspect_err(|error| public.http.auth_failures.of(error.code()).inc())?;
+        credentials::count_denied(csrf::check(&request), &public)?;
     }
     Ok(HttpResponse::NoContent()
         .cookie(cookie(settings, String::new(), Duration::ZERO))

@@ -14,7 +14,7 @@ use futures_util::stream;
 use super::accept::{self, MediaType};
 use super::admission;
 use super::body;
-use super::credentials::{is_url_secret, recognise_reader, spends_ticket};
+use super::credentials::{count_denied, is_url_secret, recognise_reader, spends_ticket};
 use super::params::{self, SubscribeRequest};
 use super::peer::Peer;
 use super::problem::{Code, Problem};
@@ -37,7 +37,7 @@ pub async fn get(
     public: web::Data<Public>,
     streams: web::Data<LocalStreams>,
 ) -> Result<HttpResponse, Problem> {
-    let attempt = admission::attempt(&request, &public);
+    let attempt = admission::attempt_stream(&request, &public);
     let wanted = from_query(&request, &public);
     if let (Err(refusal), Ok(wanted)) = (attempt, &wanted) {
         return refuse(refusal, &request, wanted.incoming.as_deref(), &public);
@@ -54,7 +54,7 @@ pub async fn head(
     request: HttpRequest,
     public: web::Data<Public>,
 ) -> Result<HttpResponse, Problem> {
-    admission::attempt(&request, &public).map_err(|refusal| refusal.turn_away(&public))?;
+    admission::attempt(&request, &public)?;
     let mut wanted = count_bad(from_query(&request, &public), &public)?;
     let media_type = count_bad(media_type(request.headers()), &public)?;
     authorize(&request, &mut wanted, &public).await?;
@@ -87,7 +87,7 @@ pub async fn post(
 ) -> Result<HttpResponse, Problem> {
     let limits = public.limits;
     // No `EventSource` sends a body: whoever does reads statuses.
-    admission::attempt(&request, &public).map_err(|refusal| refusal.turn_away(&public))?;
+    admission::attempt(&request, &public)?;
     // Before the body is waited for: until then the socket is certainly this connection's.
     let peer = Peer::of(&request, limits.streams_per_connection);
     let body = body::read(payload, limits.body_bytes, limits.body_wait).await?;
@@ -181,10 +181,8 @@ pub(super) async fn authorize(
         let limit = public.limits.subscribe.channels;
         wanted.channels = count_bad(params::granted(&grant, limit), public)?;
     }
-    allow(&grant, wanted).inspect_err(|error| {
-        public.http.auth_failures.of(error.code()).inc();
-        rejected.of(RejectReason::Forbidden).inc();
-    })?;
+    count_denied(allow(&grant, wanted), public)
+        .inspect_err(|_| rejected.of(RejectReason::Forbidden).inc())?;
     Ok(grant)
 }
 

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde_json::json;
 use sluice_wire::channel::Channel;
 
-use super::credentials::{only_with_tokens, recognise};
+use super::credentials::{count_denied, only_with_tokens, recognise};
 use super::problem::{Code, Problem};
 use super::routes::Public;
 use super::{admission, body, params};
@@ -41,7 +41,7 @@ pub async fn post(
     payload: web::Payload,
     public: web::Data<Public>,
 ) -> Result<HttpResponse, Problem> {
-    admission::attempt(&request, &public).map_err(|refusal| refusal.turn_away(&public))?;
+    admission::attempt(&request, &public)?;
     only_with_tokens(&public)?;
     let grant = recognise(&request, &public).await?;
     let Some(expires_at) = grant.expires_at else {
@@ -99,9 +99,7 @@ fn channels(
         return Err(params::no_channel(detail));
     }
     for channel in &channels {
-        grant
-            .check(Action::Subscribe, channel)
-            .inspect_err(|error| public.http.auth_failures.of(error.code()).inc())?;
+        count_denied(grant.check(Action::Subscribe, channel), public)?;
     }
     Ok(Some(channels))
 }

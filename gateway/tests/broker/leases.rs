@@ -9,7 +9,7 @@ use crate::harness::http::{Events, call};
 use crate::harness::node::Node;
 use crate::harness::process::Process;
 use crate::harness::redis_server::RedisServer;
-use crate::harness::token::{TAKES_TOKENS, bearer};
+use crate::harness::tokens::{SETTINGS, bearer_for_all};
 use crate::harness::{PATIENCE, find, stays, wait};
 
 /// Of `ann`: the base64url of the SHA-256 of her name, as `printf ann | openssl dgst -sha256 -binary | basenc --base64url`
@@ -17,7 +17,7 @@ use crate::harness::{PATIENCE, find, stays, wait};
 const ANN: &str = "sluice:{_ctl}:lease:SZFeDX1LQC4wF9AQvBwOg8rGx5fWwW5mNA_jJoaTpqE";
 
 fn settings<'a>(more: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
-    [&TAKES_TOKENS[..], &[("REDIS__BACKOFF_MAX", "200ms")], more].concat()
+    [&SETTINGS[..], &[("REDIS__BACKOFF_MAX", "200ms")], more].concat()
 }
 
 fn node(redis: &RedisServer, more: &[(&str, &str)]) -> Node {
@@ -47,7 +47,7 @@ fn connection(stream: &Events) -> String {
 fn one_more_than_a_subject_may_have_is_refused_on_every_node() {
     let redis = RedisServer::start();
     let nodes = [(); 2].map(|()| node(&redis, &[("LIMITS__CONNECTIONS_PER_SUBJECT", "2")]));
-    let (ann, bob) = (bearer("ann"), bearer("bob"));
+    let (ann, bob) = (bearer_for_all("ann"), bearer_for_all("bob"));
     let headers = [("Authorization", ann.as_str())];
     let first = nodes[0].stream("channel=a", &headers);
     let _second = nodes[1].stream("channel=a", &headers);
@@ -73,7 +73,7 @@ fn one_more_than_a_subject_may_have_is_refused_on_every_node() {
 fn a_node_that_leaves_gives_its_places_back() {
     let redis = RedisServer::start();
     let mut node = node(&redis, &[("LIMITS__CONNECTIONS_PER_SUBJECT", "2")]);
-    let ann = bearer("ann");
+    let ann = bearer_for_all("ann");
     let _stream = node.stream("channel=a", &[("Authorization", &ann)]);
     assert_eq!(places(&redis), 1);
     node.leave();
@@ -90,7 +90,7 @@ fn the_oldest_makes_room_on_whatever_node_it_is() {
         ("LIMITS__SUBJECT_POLICY", "evict_oldest"),
     ];
     let nodes = [(); 2].map(|()| node(&redis, &limits));
-    let ann = bearer("ann");
+    let ann = bearer_for_all("ann");
     let headers = [("Authorization", ann.as_str())];
     let place = nodes[0].post("a", &headers, b"x");
     let place = crate::harness::node::id(&place);
@@ -120,7 +120,7 @@ fn many_at_once_on_several_nodes_never_get_more_than_the_limit() {
     const AT_ONCE: usize = 50;
     let redis = RedisServer::start();
     let nodes = [(); 3].map(|()| node(&redis, &[("LIMITS__CONNECTIONS_PER_SUBJECT", "5")]));
-    let ann = bearer("ann");
+    let ann = bearer_for_all("ann");
     let done = AtomicBool::new(false);
     let most = AtomicUsize::new(0);
     let opened: Vec<Option<Events>> = thread::scope(|scope| {
@@ -162,7 +162,7 @@ fn places_are_renewed_for_as_long_as_their_streams_live() {
         ("LIMITS__SUBJECT_LEASE", "900ms"),
     ];
     let nodes = [(); 2].map(|()| node(&redis, &limits));
-    let ann = bearer("ann");
+    let ann = bearer_for_all("ann");
     let stream = nodes[0].stream("channel=a", &[("Authorization", &ann)]);
     let window = Duration::from_millis(3_000);
     stays("nobody else is let in", &429, window, || {
@@ -186,7 +186,7 @@ fn the_places_of_a_killed_node_are_free_again() {
     let url = redis.url();
     let dying = [("BROKER__MODE", "redis"), ("REDIS__URL", url.as_str())];
     let dying = Process::start(&settings(&[&dying[..], &limits].concat()));
-    let ann = bearer("ann");
+    let ann = bearer_for_all("ann");
     let headers = [("Authorization", ann.as_str())];
     let _stream = Events::open(dying.public, "/v1/events?channel=a", &headers);
     assert_eq!(status(&node, &ann), 429);
@@ -214,7 +214,7 @@ fn streams_open_without_redis_and_are_counted_afterwards() {
         ("STREAM__OPEN_WAIT", "300ms"),
     ];
     let node = node(&redis, &limits);
-    let ann = bearer("ann");
+    let ann = bearer_for_all("ann");
     redis.freeze();
     let since = Instant::now();
     let streams = [(); 3].map(|()| node.stream("channel=a", &[("Authorization", &ann)]));
@@ -236,7 +236,7 @@ fn places_come_back_after_redis_has_forgotten_them() {
         ("LIMITS__SUBJECT_LEASE", "900ms"),
     ];
     let node = node(&redis, &limits);
-    let ann = bearer("ann");
+    let ann = bearer_for_all("ann");
     let streams = [(); 2].map(|()| node.stream("channel=a", &[("Authorization", &ann)]));
     let members = || redis.run::<BTreeSet<String>>(&["ZRANGE", ANN, "0", "-1"]);
     let before = members();
@@ -256,7 +256,7 @@ fn a_broken_key_disturbs_nobody_else() {
         ("LIMITS__SUBJECT_LEASE", "900ms"),
     ];
     let node = node(&redis, &limits);
-    let (ann, bob) = (bearer("ann"), bearer("bob"));
+    let (ann, bob) = (bearer_for_all("ann"), bearer_for_all("bob"));
     let _: () = redis.run(&["SET", ANN, "no places"]);
     let _first = node.stream("channel=a", &[("Authorization", &ann)]);
     let _second = node.stream("channel=a", &[("Authorization", &ann)]);

@@ -5,10 +5,9 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::harness::admin::{ADMIN, commanded};
-use crate::harness::http::{Answer, call};
 use crate::harness::node::Node;
 use crate::harness::redis_server::RedisServer;
-use crate::harness::tokens::{SETTINGS, bearer, second_in, sign, since};
+use crate::harness::tokens::{SETTINGS, bearer_of, bearer_until, second_in, since};
 
 const TOPIC: &str = "sluice:{_ctl}";
 
@@ -21,17 +20,6 @@ fn node(redis: &RedisServer, settings: &[(&str, &str)]) -> Node {
     Node::redis(&redis.url(), &[&SETTINGS[..], &quick, settings].concat()).ready()
 }
 
-fn renew(node: &Node, connection: &str, authorization: &str) -> Answer {
-    let target = format!("/v1/events/{connection}/token");
-    call(
-        node.public,
-        "POST",
-        &target,
-        &[("Authorization", authorization)],
-        b"",
-    )
-}
-
 /// Handed in anywhere, a token reaches the stream where it is. What crosses Redis says what the token allows, and is not it.
 #[test]
 fn a_stream_is_renewed_through_another_node() {
@@ -41,22 +29,22 @@ fn a_stream_is_renewed_through_another_node() {
     let mut listening = connection.as_pubsub();
     listening.subscribe(TOPIC).expect("subscribed");
     let exp = second_in(1);
-    let ann = |exp| bearer("ann", &["a"], exp);
+    let ann = |exp| bearer_until("ann", &["a"], exp);
     let first = ann(exp);
     let mut stream = there.stream("channel=a", &[("Authorization", first.as_str())]);
     let open = stream.opened.as_ref().expect("opened").json();
     let name = open["connection"].as_str().expect("a name");
     let token = ann(exp + 1);
     for (other, code) in [
-        (bearer("bob", &["a"], exp + 60), "other_subject"),
-        (bearer("ann", &["b"], exp + 60), "insufficient_scope"),
+        (bearer_until("bob", &["a"], exp + 60), "other_subject"),
+        (bearer_until("ann", &["b"], exp + 60), "insufficient_scope"),
     ] {
-        let answer = renew(&here, name, &other);
+        let answer = here.renew(name, &other);
         assert_eq!((answer.status, answer.problem().as_str()), (403, code));
     }
-    let answer = renew(&here, name, &token);
+    let answer = here.renew(name, &token);
     assert_eq!(answer.status, 200, "{answer:?}");
-    let publisher = bearer("bob", &["a"], exp + 60);
+    let publisher = bearer_until("bob", &["a"], exp + 60);
     let mut sent = 0;
     while since(exp).is_none_or(|since| since < Duration::from_millis(300)) {
         let data = format!("event {sent}");
@@ -96,9 +84,9 @@ fn a_stream_is_renewed_through_another_node() {
 fn a_stream_that_nobody_has_and_a_redis_that_is_away_are_told_apart() {
     let redis = RedisServer::start();
     let node = node(&redis, &[]);
-    let token = bearer("ann", &["a"], second_in(60));
+    let token = bearer_until("ann", &["a"], second_in(60));
     let begun = Instant::now();
-    let answer = renew(&node, "AAAAAAAAAAAAAAAAAAAAAA", &token);
+    let answer = node.renew("AAAAAAAAAAAAAAAAAAAAAA", &token);
     assert_eq!(
         (answer.status, answer.problem().as_str()),
         (404, "unknown_connection")
@@ -109,7 +97,7 @@ fn a_stream_that_nobody_has_and_a_redis_that_is_away_are_told_apart() {
         begun.elapsed()
     );
     redis.freeze();
-    let answer = renew(&node, "AAAAAAAAAAAAAAAAAAAAAA", &token);
+    let answer = node.renew("AAAAAAAAAAAAAAAAAAAAAA", &token);
     redis.thaw();
     assert_eq!(
         (answer.status, answer.problem().as_str()),
@@ -124,15 +112,15 @@ fn a_revoked_token_renews_nothing() {
     let redis = RedisServer::start();
     let node = node(&redis, &[]);
     let exp = second_in(2);
-    let first = bearer("ann", &["a"], exp);
+    let first = bearer_until("ann", &["a"], exp);
     let mut stream = node.stream("channel=a", &[("Authorization", first.as_str())]);
     let open = stream.opened.as_ref().expect("opened").json();
     let name = open["connection"].as_str().expect("a name");
     let claims =
         json!({"sub": "ann", "jti": "t-2", "exp": exp + 60, "sluice": {"subscribe": ["a"]}});
-    let token = sign(&claims);
+    let token = bearer_of(&claims);
     commanded(&node, "/admin/revoke", &json!({"jti": "t-2"}));
-    let answer = renew(&node, name, &token);
+    let answer = node.renew(name, &token);
     assert_eq!(
         (answer.status, answer.problem().as_str()),
         (401, "token_revoked")

@@ -4,10 +4,11 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::harness::admin::{SETTINGS, bearer, command, commanded, look, now};
+use crate::harness::admin::{SETTINGS, bearer, command, commanded, look};
 use crate::harness::http::{Events, call};
 use crate::harness::node::Node;
 use crate::harness::redis_server::RedisServer;
+use crate::harness::tokens::now;
 use crate::harness::{PATIENCE, find, wait};
 
 /// What an order may take from the command's answer to the end of a stream, with room for a busy machine.

@@ -4,10 +4,10 @@ use std::thread;
 
 use serde_json::Value;
 
-use crate::harness::credentials::{bearer, settings, token};
 use crate::harness::http::{Answer, call};
 use crate::harness::node::Node;
 use crate::harness::redis_server::RedisServer;
+use crate::harness::tokens::{bearer, settings, token};
 
 fn node(redis: &RedisServer) -> Node {
     Node::redis(&redis.url(), &settings(&[])).ready()

@@ -6,10 +6,11 @@ use std::net::SocketAddr;
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use crate::harness::admin::{SETTINGS, bearer, commanded, look, now};
+use crate::harness::admin::{SETTINGS, bearer, commanded, look};
 use crate::harness::http::{Answer, call, connect};
 use crate::harness::node::Node;
 use crate::harness::process::Process;
+use crate::harness::tokens::now;
 
 const ROUTES: [(&str, &str, &str); 3] = [
     ("POST", "/admin/revoke", r#"{"sub":"ann"}"#),

@@ -8,8 +8,7 @@ use serde_json::{Value, json};
 
 use crate::harness::http::{Answer, Events};
 use crate::harness::node::Node;
-
-const SECRET: &str = "a secret of thirty-two bytes or more";
+use crate::harness::tokens::{SECRET, now};
 
 pub fn node() -> Node {
     Node::embedded(&[
@@ -19,13 +18,6 @@ pub fn node() -> Node {
         ("AUTH__JWT__LEEWAY", "0s"),
     ])
     .ready()
-}
-
-fn now() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .expect("after 1970")
-        .as_secs()
 }
 
 /// Claims of ann, who reads her orders and publishes on one channel, for so many more seconds.

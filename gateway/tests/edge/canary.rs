@@ -15,10 +15,10 @@ use rstest::rstest;
 use serde_json::{Value, json};
 
 use self::asks::{Client, over_http2, rightly, wrongly};
-use crate::harness::credentials::{SECRET, bearer, claims, now, settings, sign};
 use crate::harness::http::{Answer, call};
 use crate::harness::process::Process;
 use crate::harness::redis_server::RedisServer;
+use crate::harness::tokens::{SECRET, bearer, claims, now, settings, sign};
 
 const ADMIN: &str = "Canary-admin-0123456789-abcdef";
 const PASSWORD: &str = "Canary-redis-0123456789-abcdef";

@@ -3,9 +3,9 @@
 
 use rstest::rstest;
 
-use crate::harness::credentials::{bearer, settings, token};
 use crate::harness::http::{Answer, call};
 use crate::harness::node::Node;
+use crate::harness::tokens::{bearer, settings, token};
 
 const APP: &str = "https://app.example";
 

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::harness::http::{Block, Events};
 use crate::harness::node::{Node, id};
-use crate::harness::tokens::{SETTINGS, bearer, second_in, since};
+use crate::harness::tokens::{SETTINGS, bearer_until, second_in, since};
 use crate::harness::{PATIENCE, find};
 
 fn node(settings: &[(&str, &str)]) -> Node {
@@ -49,7 +49,7 @@ pub fn next(stream: &mut Events, accept: &str) -> Block {
 fn a_reader_is_told_ahead_and_its_stream_ends_with_the_token(#[case] accept: &str) {
     let node = node(&[("STREAM__EXPIRING_LEAD", "1s")]);
     let exp = second_in(2);
-    let token = bearer("ann", &["a"], exp);
+    let token = bearer_until("ann", &["a"], exp);
     let mut stream = open(&node, &token, accept);
     let open = next(&mut stream, accept);
     assert_eq!(open.event, "sluice.open");
@@ -88,7 +88,7 @@ fn a_reader_is_told_ahead_and_its_stream_ends_with_the_token(#[case] accept: &st
 fn a_short_token_is_told_at_once_unless_that_is_off() {
     for (lead, told) in [("1m", true), ("0s", false)] {
         let node = node(&[("STREAM__EXPIRING_LEAD", lead)]);
-        let token = bearer("ann", &["a"], second_in(20));
+        let token = bearer_until("ann", &["a"], second_in(20));
         let mut stream = open(&node, &token, "text/event-stream");
         assert_eq!(stream.next().event, "sluice.open");
         node.post("a", &[("Authorization", token.as_str())], b"one");
@@ -109,7 +109,7 @@ fn a_short_token_is_told_at_once_unless_that_is_off() {
 fn a_poll_ends_with_its_token() {
     let node = node(&[]);
     let exp = second_in(1);
-    let token = bearer("ann", &["a"], exp);
+    let token = bearer_until("ann", &["a"], exp);
     let headers = [("Authorization", token.as_str())];
     let place = id(&node.post("a", &headers, b"one"));
     let target = format!("/v1/poll?channel=a&last_event_id={place}&timeout=30s");

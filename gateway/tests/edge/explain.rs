@@ -7,7 +7,7 @@ use super::renewal::name;
 use crate::harness::admin::{ADMIN, command, commanded};
 use crate::harness::http::{Answer, call};
 use crate::harness::node::Node;
-use crate::harness::tokens::{SETTINGS, bearer, second_in, sign};
+use crate::harness::tokens::{SETTINGS, bearer_of, bearer_until, second_in};
 use crate::harness::{PATIENCE, find};
 
 fn ask(node: &Node, question: &Value) -> Answer {
@@ -34,7 +34,7 @@ fn token_node() -> Node {
 #[test]
 fn a_good_token_is_explained_check_by_check() {
     let node = token_node();
-    let token = bearer("ann", &["orders.*", "user.{sub}"], second_in(60));
+    let token = bearer_until("ann", &["orders.*", "user.{sub}"], second_in(60));
     let token = token.trim_start_matches("Bearer ");
     let told = answer(
         &node,
@@ -98,7 +98,7 @@ fn a_refusal_is_explained_by_the_check_that_fails(
     #[case] code: &str,
 ) {
     let node = token_node();
-    let token = sign(&claims);
+    let token = bearer_of(&claims);
     let token = token.trim_start_matches("Bearer ");
     let told = answer(&node, &json!({"token": token, "channel": channel}));
     assert_eq!(
@@ -129,7 +129,7 @@ fn a_refusal_is_explained_by_the_check_that_fails(
 #[test]
 fn a_revoked_token_is_explained() {
     let node = token_node();
-    let token = sign(
+    let token = bearer_of(
         &json!({"sub": "ann", "jti": "t-1", "exp": second_in(60), "sluice": {"subscribe": ["c"]}}),
     );
     let token = token.trim_start_matches("Bearer ");
@@ -158,7 +158,7 @@ fn a_revoked_token_is_explained() {
 #[test]
 fn a_forged_token_is_explained_without_its_claims() {
     let node = token_node();
-    let good = sign(
+    let good = bearer_of(
         &json!({"sub": "mallory", "exp": second_in(60), "iss": "https://evil.example", "sluice": {"subscribe": ["**"]}}),
     );
     let good = good.trim_start_matches("Bearer ");

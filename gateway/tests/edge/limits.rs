@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::harness::http::{Answer, Events, call, connect, request};
 use crate::harness::node::Node;
-use crate::harness::token::{TAKES_TOKENS, bearer};
+use crate::harness::tokens::{SETTINGS, bearer_for_all};
 use crate::harness::{PATIENCE, wait};
 
 const EVENT_SOURCE: (&str, &str) = ("Accept", "text/event-stream");
@@ -178,7 +178,7 @@ fn an_address_tries_so_often_and_no_more() {
         ("LIMITS__ATTEMPTS_PER_IP_BURST", "3"),
         BEHIND_A_PROXY,
     ];
-    let node = Node::embedded(&[&TAKES_TOKENS[..], &limits].concat()).ready();
+    let node = Node::embedded(&[&SETTINGS[..], &limits].concat()).ready();
     let headers = [
         ("X-Forwarded-For", "198.51.100.7"),
         ("Authorization", "Bearer forged"),
@@ -300,8 +300,8 @@ const PUBLISHING: [(&str, &str); 2] = [
 /// The fourth event at once is refused, whichever channel it is for; another subject's is not.
 #[test]
 fn a_subject_publishes_so_much_and_no_more() {
-    let node = Node::embedded(&[&TAKES_TOKENS[..], &PUBLISHING].concat()).ready();
-    let (ann, bob) = (bearer("ann"), bearer("bob"));
+    let node = Node::embedded(&[&SETTINGS[..], &PUBLISHING].concat()).ready();
+    let (ann, bob) = (bearer_for_all("ann"), bearer_for_all("bob"));
     let mut turn = 0;
     let (accepted, refused) = calls_until_refused(|| {
         turn += 1;
@@ -376,8 +376,8 @@ fn a_batch_is_published_up_to_the_rate_and_not_beyond() {
 #[test]
 fn a_subject_has_so_many_streams_on_a_node_without_redis() {
     let limits = [("LIMITS__CONNECTIONS_PER_SUBJECT", "2")];
-    let node = Node::embedded(&[&TAKES_TOKENS[..], &limits].concat()).ready();
-    let (ann, bob) = (bearer("ann"), bearer("bob"));
+    let node = Node::embedded(&[&SETTINGS[..], &limits].concat()).ready();
+    let (ann, bob) = (bearer_for_all("ann"), bearer_for_all("bob"));
     let headers = [("Authorization", ann.as_str())];
     let first = node.stream("channel=a", &headers);
     let _second = node.stream("channel=b", &headers);
@@ -401,8 +401,8 @@ fn the_oldest_stream_makes_room_where_it_is_to() {
         ("LIMITS__CONNECTIONS_PER_SUBJECT", "2"),
         ("LIMITS__SUBJECT_POLICY", "evict_oldest"),
     ];
-    let node = Node::embedded(&[&TAKES_TOKENS[..], &limits].concat()).ready();
-    let ann = bearer("ann");
+    let node = Node::embedded(&[&SETTINGS[..], &limits].concat()).ready();
+    let ann = bearer_for_all("ann");
     let headers = [("Authorization", ann.as_str())];
     let mut streams: Vec<Events> = Vec::new();
     for _ in 0..2 {

@@ -6,9 +6,9 @@ use rstest::rstest;
 use serde_json::Value;
 
 use super::expiry::{next, open};
-use crate::harness::http::{Answer, Block, Events, call};
+use crate::harness::http::{Block, Events, call};
 use crate::harness::node::Node;
-use crate::harness::tokens::{SETTINGS, bearer, second_in, since};
+use crate::harness::tokens::{SETTINGS, bearer_until, second_in, since};
 
 fn node() -> Node {
     let quiet = [("STREAM__EXPIRING_LEAD", "0s")];
@@ -24,17 +24,6 @@ pub fn name(open: &Block) -> String {
         .to_owned()
 }
 
-pub fn renew(node: &Node, connection: &str, authorization: &str) -> Answer {
-    let target = format!("/v1/events/{connection}/token");
-    call(
-        node.public,
-        "POST",
-        &target,
-        &[("Authorization", authorization)],
-        b"",
-    )
-}
-
 /// Renewed twice, a stream outlives its first token by events that all arrive once; then it ends with the last one.
 #[rstest]
 #[case::event_stream("text/event-stream")]
@@ -42,10 +31,10 @@ pub fn renew(node: &Node, connection: &str, authorization: &str) -> Answer {
 fn a_renewed_stream_outlives_its_first_token_and_ends_with_its_last(#[case] accept: &str) {
     let node = node();
     let first = second_in(1);
-    let token = |exp| bearer("ann", &["a", "other"], exp);
+    let token = |exp| bearer_until("ann", &["a", "other"], exp);
     let mut stream = open(&node, &token(first), accept);
     let name = name(&next(&mut stream, accept));
-    let publisher = bearer("bob", &["a"], second_in(60));
+    let publisher = bearer_until("bob", &["a"], second_in(60));
     let mut sent = 0;
     let mut pass = |stream: &mut Events| {
         sent += 1;
@@ -62,7 +51,7 @@ fn a_renewed_stream_outlives_its_first_token_and_ends_with_its_last(#[case] acce
         );
     };
     for exp in [first + 1, first + 2] {
-        let answer = renew(&node, &name, &token(exp));
+        let answer = node.renew(&name, &token(exp));
         assert_eq!(answer.status, 200, "{answer:?}");
         assert_eq!(answer.header("cache-control"), Some("no-store"));
         let json: Value = serde_json::from_str(&answer.body).expect("JSON");
@@ -79,7 +68,7 @@ fn a_renewed_stream_outlives_its_first_token_and_ends_with_its_last(#[case] acce
     let late = since(first + 2).expect("not before its time");
     assert_eq!(close.json()["reason"], "token_expired");
     assert!(late < Duration::from_secs(1), "{late:?} late");
-    let answer = renew(&node, &name, &token(first + 60));
+    let answer = node.renew(&name, &token(first + 60));
     assert_eq!(
         (answer.status, answer.problem().as_str()),
         (404, "unknown_connection")
@@ -91,15 +80,15 @@ fn a_renewed_stream_outlives_its_first_token_and_ends_with_its_last(#[case] acce
 fn a_token_that_does_not_fit_changes_nothing() {
     let node = node();
     let exp = second_in(1);
-    let ann = bearer("ann", &["a", "b"], exp);
+    let ann = bearer_until("ann", &["a", "b"], exp);
     let headers = [("Authorization", ann.as_str())];
     let mut stream = Events::open(node.public, "/v1/events?channel=a&channel=b", &headers);
     let name = name(&stream.next());
     for (token, code) in [
-        (bearer("bob", &["**"], exp + 60), "other_subject"),
-        (bearer("ann", &["a"], exp + 60), "insufficient_scope"),
+        (bearer_until("bob", &["**"], exp + 60), "other_subject"),
+        (bearer_until("ann", &["a"], exp + 60), "insufficient_scope"),
     ] {
-        let answer = renew(&node, &name, &token);
+        let answer = node.renew(&name, &token);
         assert_eq!(
             (answer.status, answer.problem().as_str()),
             (403, code),
@@ -121,7 +110,7 @@ fn a_token_that_does_not_fit_changes_nothing() {
 fn a_name_alone_grants_nothing() {
     let node = node();
     let exp = second_in(30);
-    let ann = bearer("ann", &["a"], exp);
+    let ann = bearer_until("ann", &["a"], exp);
     let mut stream = open(&node, &ann, "text/event-stream");
     let name = name(&stream.next());
     let target = format!("/v1/events/{name}/token");
@@ -140,18 +129,18 @@ fn a_name_alone_grants_nothing() {
             "a cookie is no way to renew"
         );
     }
-    let answer = renew(&node, &name, &bearer("ann", &["a"], exp - 60));
+    let answer = node.renew(&name, &bearer_until("ann", &["a"], exp - 60));
     assert_eq!(
         (answer.status, answer.problem().as_str()),
         (401, "token_expired")
     );
-    let answer = renew(&node, &name, &format!("{ann}x"));
+    let answer = node.renew(&name, &format!("{ann}x"));
     assert_eq!(
         (answer.status, answer.problem().as_str()),
         (401, "invalid_token")
     );
     for nobody in ["AAAAAAAAAAAAAAAAAAAAAA", "x"] {
-        let answer = renew(&node, nobody, &ann);
+        let answer = node.renew(nobody, &ann);
         assert_eq!(
             (answer.status, answer.problem().as_str()),
             (404, "unknown_connection")
@@ -167,7 +156,7 @@ fn an_open_gateway_renews_nothing() {
     let node = Node::embedded(&[]).ready();
     let stream = node.stream("channel=a", &[]);
     let name = name(stream.opened.as_ref().expect("opened"));
-    let answer = renew(&node, &name, "Bearer x");
+    let answer = node.renew(&name, "Bearer x");
     assert_eq!(
         (answer.status, answer.problem().as_str()),
         (400, "no_tokens_here")

@@ -3,9 +3,9 @@
 use rstest::rstest;
 use serde_json::Value;
 
-use crate::harness::credentials::{SECRET, bearer, claims, now, settings, sign, token};
 use crate::harness::http::{Answer, call};
 use crate::harness::node::Node;
+use crate::harness::tokens::{SECRET, bearer, claims, now, settings, sign, token};
 use crate::harness::{PATIENCE, find};
 
 fn node(more: &[(&str, &str)]) -> Node {

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use crate::harness::credentials::{SECRET, bearer, claims, settings, sign, token};
 use crate::harness::http::{Answer, Block, Events, call, connect, request};
 use crate::harness::node::{Node, id};
+use crate::harness::tokens::{SECRET, bearer, claims, settings, sign, token};
 use crate::harness::{PATIENCE, find};
 
 fn node(more: &[(&str, &str)]) -> Node {

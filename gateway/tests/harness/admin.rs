@@ -1,14 +1,11 @@
-//! Tokens, and admin commands, for tests about taking them back.
+//! Admin commands, and the tokens that they take back.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
-use jsonwebtoken::{Algorithm, EncodingKey, Header};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::http::{Answer, call};
 use super::node::Node;
+use super::tokens::{SECRET, bearer_of, claims};
 
-const SECRET: &str = "a secret of thirty-two bytes or more";
 /// The admin token of such a node.
 pub const ADMIN: &str = "an-admin-token-for-tests";
 
@@ -22,24 +19,13 @@ pub const SETTINGS: &[(&str, &str)] = &[
     ("REDIS__BACKOFF_MAX", "100ms"),
 ];
 
-pub fn now() -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    now.expect("after 1970").as_secs()
-}
-
 /// The value of `Authorization` for a subject who may read and publish everywhere, with further claims.
 pub fn bearer(subject: &str, more: &Value) -> String {
-    let mut claims = json!({
-        "sub": subject,
-        "exp": now() + 600,
-        "sluice": { "subscribe": ["**"], "publish": ["**"] },
-    });
+    let mut claims = claims(subject, &["**"], &["**"], 600);
     for (name, value) in more.as_object().expect("an object") {
         claims[name] = value.clone();
     }
-    let key = EncodingKey::from_secret(SECRET.as_bytes());
-    let token = jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &key);
-    format!("Bearer {}", token.expect("signed"))
+    bearer_of(&claims)
 }
 
 /// Gives an admin command.

@@ -3,13 +3,11 @@
 
 pub mod admin;
 pub mod authority;
-pub mod credentials;
 pub mod ground;
 pub mod http;
 pub mod node;
 pub mod process;
 pub mod redis_server;
-pub mod token;
 pub mod tokens;
 
 use std::fmt::Debug;

@@ -127,6 +127,13 @@ impl Node {
         events
     }
 
+    /// Hands in a new token for a stream.
+    pub fn renew(&self, connection: &str, authorization: &str) -> Answer {
+        let target = format!("/v1/events/{connection}/token");
+        let headers = [("Authorization", authorization)];
+        http::call(self.public, "POST", &target, &headers, b"")
+    }
+
     /// Tells the node to leave.
     pub fn leave(&mut self) {
         drop(self.shutdown.take());

@@ -1,4 +1,4 @@
-//! Tokens signed as an issuer would, and a node that takes them.
+//! Tokens signed as an issuer would, and the settings of nodes that take them.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -6,7 +6,7 @@ use jsonwebtoken::{EncodingKey, Header};
 use serde_json::{Value, json};
 
 /// The issuer's key.
-const SECRET: &str = "a secret of thirty-two bytes or more";
+pub const SECRET: &str = "s3cret-Canary-0123456789-of-the-tests";
 
 /// Settings of a node that takes such tokens, to the second.
 pub const SETTINGS: [(&str, &str); 3] = [
@@ -15,25 +15,63 @@ pub const SETTINGS: [(&str, &str); 3] = [
     ("AUTH__JWT__LEEWAY", "0s"),
 ];
 
+/// [`SETTINGS`], besides others.
+pub fn settings<'a>(more: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
+    [&SETTINGS[..], more].concat()
+}
+
+/// A signed token.
+pub fn sign(claims: &Value, secret: &str) -> String {
+    let key = EncodingKey::from_secret(secret.as_bytes());
+    jsonwebtoken::encode(&Header::default(), claims, &key).expect("signed")
+}
+
+/// The claims of someone who reads and publishes on these channels for so many more seconds.
+pub fn claims(subject: &str, subscribe: &[&str], publish: &[&str], left: u64) -> Value {
+    json!({
+        "sub": subject,
+        "exp": now() + left,
+        "sluice": { "subscribe": subscribe, "publish": publish },
+    })
+}
+
+/// The token of someone who reads these channels, and publishes on `inbox`, for five minutes.
+pub fn token(subject: &str, subscribe: &[&str]) -> String {
+    sign(&claims(subject, subscribe, &["inbox"], 300), SECRET)
+}
+
+/// A token as the value of `Authorization`.
+pub fn bearer(token: &str) -> String {
+    format!("Bearer {token}")
+}
+
 /// The value of `Authorization` for any claims.
-pub fn sign(claims: &Value) -> String {
-    let key = EncodingKey::from_secret(SECRET.as_bytes());
-    let token = jsonwebtoken::encode(&Header::default(), claims, &key);
-    format!("Bearer {}", token.expect("signed"))
+pub fn bearer_of(claims: &Value) -> String {
+    bearer(&sign(claims, SECRET))
 }
 
 /// The value of `Authorization` for a subject that may read and publish on these channels until the Unix second `exp`.
-pub fn bearer(subject: &str, channels: &[&str], exp: u64) -> String {
-    sign(&json!({
+pub fn bearer_until(subject: &str, channels: &[&str], exp: u64) -> String {
+    bearer_of(&json!({
         "sub": subject,
         "exp": exp,
         "sluice": { "subscribe": channels, "publish": channels },
     }))
 }
 
+/// The value of `Authorization` for a subject that may read and publish everything for five minutes.
+pub fn bearer_for_all(subject: &str) -> String {
+    bearer_of(&claims(subject, &["**"], &["**"], 300))
+}
+
+/// The Unix second that has begun.
+pub fn now() -> u64 {
+    since_1970().as_secs()
+}
+
 /// The Unix second that begins so many seconds from now, or a little later.
 pub fn second_in(seconds: u64) -> u64 {
-    since_1970().as_secs() + 1 + seconds
+    now() + 1 + seconds
 }
 
 /// How long ago a Unix second was; nothing before it.

@@ -1,6 +1,8 @@
 //! When a certificate is valid, read out of its DER (RFC 5280, section 4.1): the one thing that rustls knows and does not
 //! tell. Anything unexpected is no certificate.
 
+use crate::der::{Der, GENERALIZED_TIME, INTEGER, SEQUENCE, UTC_TIME};
+
 /// Unix seconds, both ends included.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Validity {
@@ -8,57 +10,30 @@ pub struct Validity {
     pub not_after: i64,
 }
 
-const INTEGER: u8 = 0x02;
-const UTC_TIME: u8 = 0x17;
-const GENERALIZED_TIME: u8 = 0x18;
-const SEQUENCE: u8 = 0x30;
 const VERSION: u8 = 0xa0;
 
 /// Reads the validity of a certificate.
 pub fn read(certificate: &[u8]) -> Option<Validity> {
-    let mut outer = certificate;
-    let mut certificate = value(&mut outer, SEQUENCE)?;
-    let mut fields = value(&mut certificate, SEQUENCE)?;
-    if fields.first() == Some(&VERSION) {
-        value(&mut fields, VERSION)?;
+    let mut outer = Der::new(certificate);
+    let mut certificate = Der::new(outer.take(SEQUENCE)?);
+    let mut fields = Der::new(certificate.take(SEQUENCE)?);
+    if fields.tag() == Some(VERSION) {
+        fields.take(VERSION)?;
     }
-    value(&mut fields, INTEGER)?; // serial number
-    value(&mut fields, SEQUENCE)?; // signature algorithm
-    value(&mut fields, SEQUENCE)?; // issuer
-    let mut validity = value(&mut fields, SEQUENCE)?;
+    fields.take(INTEGER)?; // serial number
+    fields.take(SEQUENCE)?; // signature algorithm
+    fields.take(SEQUENCE)?; // issuer
+    let mut validity = Der::new(fields.take(SEQUENCE)?);
     Some(Validity {
         not_before: time(&mut validity)?,
         not_after: time(&mut validity)?,
     })
 }
 
-/// The contents of the next element, which must have this tag.
-fn value<'a>(bytes: &mut &'a [u8], tag: u8) -> Option<&'a [u8]> {
-    let (&[found, first], rest) = bytes.split_first_chunk()?;
-    if found != tag {
-        return None;
-    }
-    let (length, rest) = match first {
-        0..=0x7f => (usize::from(first), rest),
-        // A certificate is below 16 MiB.
-        0x81..=0x83 => {
-            let (digits, rest) = rest.split_at_checked(usize::from(first & 0x7f))?;
-            let length = digits
-                .iter()
-                .fold(0, |sum, digit| sum << 8 | usize::from(*digit));
-            (length, rest)
-        }
-        _ => return None,
-    };
-    let (value, rest) = rest.split_at_checked(length)?;
-    *bytes = rest;
-    Some(value)
-}
-
 /// A time: `YYMMDDHHMMSSZ` or `YYYYMMDDHHMMSSZ` (RFC 5280, section 4.1.2.5).
-fn time(bytes: &mut &[u8]) -> Option<i64> {
-    let tag = *bytes.first()?;
-    let text = value(bytes, tag)?.strip_suffix(b"Z")?;
+fn time(der: &mut Der<'_>) -> Option<i64> {
+    let tag = der.tag()?;
+    let text = der.take(tag)?.strip_suffix(b"Z")?;
     let (year, rest) = match tag {
         UTC_TIME => {
             let (year, rest) = number(text, 2)?;
@@ -119,8 +94,8 @@ mod tests {
     #[case(b"\x17\x0d491231235959Z", 2_524_607_999)]
     #[case(b"\x17\x0d500101000000Z", -631_152_000)]
     #[case(b"\x18\x0f20500101000000Z", 2_524_608_000)]
-    fn both_forms_of_a_time_are_read(#[case] mut der: &[u8], #[case] seconds: i64) {
-        assert_eq!(time(&mut der), Some(seconds));
+    fn both_forms_of_a_time_are_read(#[case] der: &[u8], #[case] seconds: i64) {
+        assert_eq!(time(&mut Der::new(der)), Some(seconds));
     }
 
     /// Whatever a file holds, reading it ends, and only a certificate has a validity.

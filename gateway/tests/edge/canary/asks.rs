@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::harness::credentials::bearer;
 use crate::harness::http::{Events, call, connect, request};
+use crate::harness::tokens::bearer;
 
 /// A client that keeps every answer.
 pub(super) struct Client {

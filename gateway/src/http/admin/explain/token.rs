@@ -183,10 +183,7 @@ fn allowed(grant: &Grant, action: Action, channel: &Channel, steps: &mut Vec<Ste
         ok: !reserved,
         detail,
     });
-    let patterns = match action {
-        Action::Subscribe => &grant.subscribe,
-        Action::Publish => &grant.publish,
-    };
+    let patterns = grant.patterns(action);
     let found = patterns.why(channel);
     let detail = match found {
         Some(pattern) => format!("`{pattern}` stands for `{channel}`"),
