@@ -1,6 +1,7 @@
 //! What the node counts, registered on an injected registry so that two gateways fit in one process.
 //! Every labelled counter takes its labels from an enum and begins at 0; the text in each constructor is its HELP.
 
+mod canary;
 mod control;
 mod keys;
 mod limits;
@@ -19,6 +20,7 @@ use crate::reasons::{
     ResetReason, SyncCause,
 };
 
+pub use canary::CanaryMetrics;
 pub use control::ControlMetrics;
 pub use keys::KeyMetrics;
 pub use limits::LimitMetrics;
@@ -126,6 +128,7 @@ pub struct Metrics {
     pub control: ControlMetrics,
     pub limits: LimitMetrics,
     pub keys: KeyMetrics,
+    pub canary: CanaryMetrics,
     pub draining: IntGauge,
 }
 
@@ -152,6 +155,7 @@ impl Metrics {
             control: ControlMetrics::register(registry)?,
             limits: LimitMetrics::register(registry)?,
             keys: KeyMetrics::register(registry)?,
+            canary: CanaryMetrics::register(registry)?,
             draining: gauge(registry, "sluice_draining", "1 while the node is leaving.")?,
         })
     }

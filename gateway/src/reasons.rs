@@ -54,6 +54,10 @@ macro_rules! labels {
     };
 }
 
+mod canary;
+
+pub use canary::CanaryOutcome;
+
 labels! {
     /// Why a stream ended. Every stream ends through exactly one.
     CloseReason {
@@ -419,6 +423,7 @@ mod tests {
         check::<AuthCode>();
         check::<TransportEnd>();
         check::<ReloadOutcome>();
+        check::<CanaryOutcome>();
         check::<AdminCommand>();
         check::<AdminOutcome>();
         check::<LimitName>();

@@ -116,8 +116,10 @@ impl LocalStreams {
             .borrow_mut()
             .open(opening, transport, self.0.broker.clock().now());
         self.end_if_revoked(key, &opening.holder);
-        self.0.metrics.opened.inc();
-        self.0.metrics.open.inc();
+        if !admitted.is_own() {
+            self.0.metrics.opened.inc();
+            self.0.metrics.open.inc();
+        }
         self.send_questions();
         StreamBody {
             streams: self.clone(),
@@ -125,7 +127,7 @@ impl LocalStreams {
             shared,
             empty_polls: EmptyPolls::new(Instant::now()),
             busy: false,
-            _admitted: admitted,
+            admitted,
         }
     }
 
@@ -252,8 +254,8 @@ impl LocalStreams {
         }
     }
 
-    /// Counts a stream out; `instead` is the reason where the transport knows better.
-    fn close(&self, key: usize, instead: Option<CloseReason>) {
+    /// Counts a stream out; `instead` is the reason where the transport knows better. The node's own is not counted.
+    fn close(&self, key: usize, instead: Option<CloseReason>, is_own: bool) {
         let ended = self
             .0
             .worker
@@ -270,6 +272,10 @@ impl LocalStreams {
             return;
         };
         let reason = instead.unwrap_or(reason);
+        if is_own {
+            tracing::debug!(%reason, events, "the canary's stream ended");
+            return;
+        }
         let metrics = &self.0.metrics;
         metrics.open.dec();
         metrics.closed.of(reason).inc();
@@ -307,7 +313,7 @@ pub struct StreamBody {
     empty_polls: EmptyPolls,
     /// Ended for [`BusyClient`].
     busy: bool,
-    _admitted: Admitted,
+    admitted: Admitted,
 }
 
 impl StreamBody {
@@ -393,7 +399,8 @@ impl Drop for StreamBody {
             shared.forget(self.key);
         }
         let instead = self.busy.then_some(CloseReason::TransportError);
-        self.streams.close(self.key, instead);
+        self.streams
+            .close(self.key, instead, self.admitted.is_own());
     }
 }
 
