@@ -13,8 +13,9 @@ const SAMPLED: u8 = 1;
 /// A trace, the span in it that caused what carries this, and the flags.
 #[derive(Clone, Copy, Eq, PartialEq, Debug)]
 pub struct TraceContext {
-    trace_id: u128,
-    span_id: u64,
+    // Bytes, since every open stream may keep one: numbers would double it.
+    trace_id: [u8; 16],
+    span_id: [u8; 8],
     flags: u8,
 }
 
@@ -53,8 +54,8 @@ impl TraceContext {
             _ => return None,
         };
         Some(TraceContext {
-            trace_id,
-            span_id: u64::try_from(span_id).ok()?,
+            trace_id: trace_id.to_be_bytes(),
+            span_id: u64::try_from(span_id).ok()?.to_be_bytes(),
             flags,
         })
     }
@@ -62,13 +63,13 @@ impl TraceContext {
     /// The trace.
     #[must_use]
     pub const fn trace_id(self) -> TraceId {
-        TraceId(self.trace_id)
+        TraceId(u128::from_be_bytes(self.trace_id))
     }
 
     /// The span that caused it.
     #[must_use]
     pub const fn span_id(self) -> SpanId {
-        SpanId(self.span_id)
+        SpanId(u64::from_be_bytes(self.span_id))
     }
 }
 

@@ -159,7 +159,9 @@ fn announce(config: &Config, listeners: &Listeners) -> std::io::Result<()> {
     let public = listeners.public.local_addr()?;
     let admin = listeners.admin.local_addr()?;
     let tls = config.tls.certificate_file.is_some();
-    tracing::info!(%public, tls, %admin, "listening");
+    let node = settings::node_name(config);
+    let version = env!("CARGO_PKG_VERSION");
+    tracing::info!(node, version, %public, tls, %admin, "listening");
     let limits = &config.limits;
     let of_one_client = [
         limits.sockets_per_ip,
