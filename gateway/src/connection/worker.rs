@@ -9,6 +9,7 @@ mod renewal;
 mod seating;
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rand::rngs::SmallRng;
@@ -189,6 +190,9 @@ impl<T: Transport> Worker<T> {
             self.leave(seat);
         }
         Some(Ended {
+            id: stream.id,
+            shape: stream.shape,
+            channels: stream.seats.len(),
             reason: stream.close.unwrap_or(CloseReason::ClientGone),
             duration: now.saturating_sub(stream.opened_at),
             events: stream.events,
@@ -199,7 +203,18 @@ impl<T: Transport> Worker<T> {
     /// A message from the node, in the order of its queue.
     pub fn hear(&mut self, message: ToWorker, now: Duration) {
         match message {
-            ToWorker::Next { channel, entry, .. } => self.next(&channel, entry, now),
+            ToWorker::Next { channel, entry, .. } => {
+                let frame = match &entry {
+                    Entry::Event(frame) if frame.trace().is_some() => Some(Arc::clone(frame)),
+                    Entry::Event(_) | Entry::Ephemeral(_) | Entry::Reset(_) => None,
+                };
+                let streams = self.next(&channel, entry, now);
+                if let Some(frame) = frame
+                    && let Some(all) = frame.handed_to(streams)
+                {
+                    self.tally.handed.push((frame, all));
+                }
+            }
             ToWorker::Stand { channel, at } => self.stand(&channel, at, now),
             ToWorker::Placed { ticket, placed } => self.placed(ticket, placed, now),
         }
@@ -392,21 +407,25 @@ impl<T: Transport> Worker<T> {
         }
     }
 
-    fn next(&mut self, channel: &Channel, entry: Entry, now: Duration) {
+    /// Wakes everyone on a channel, and gives their number.
+    fn next(&mut self, channel: &Channel, entry: Entry, now: Duration) -> usize {
         let Some(local) = self
             .names
             .get(channel)
             .and_then(|n| self.channels.get_mut(*n))
         else {
-            return;
+            return 0;
         };
-        let Some(ring) = &mut local.ring else { return };
+        let Some(ring) = &mut local.ring else {
+            return 0;
+        };
         ring.push(entry, now);
         for (key, _) in &local.members {
             if let Some(stream) = self.streams.get_mut(*key) {
                 stream.notify(now);
             }
         }
+        local.members.len()
     }
 
     fn sweep(&mut self, key: usize, now: Duration) {

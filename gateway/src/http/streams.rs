@@ -21,16 +21,18 @@ use super::admin::connections::Question;
 use super::admission::Admitted;
 use super::dev::CutOrder;
 use super::peer::{Peer, PeerStreams};
+use super::told::{self, Caller};
 use crate::broker::clock::Clock;
 use crate::broker::reports::Count;
 use crate::broker::{Broker, WorkerPort};
 use crate::connection::stream::Pull;
 use crate::connection::worker::Worker;
-use crate::connection::{Ended, Opening, StreamLimits, Transport};
+use crate::connection::{Opening, StreamLimits, Transport};
 use crate::hub::exchange::{ToWorker, WorkerId};
 use crate::lifecycle::Drain;
 use crate::metrics::{ConnectionMetrics, HubMetrics, LimitMetrics, Part};
 use crate::reasons::{CloseReason, LimitName};
+use crate::trace;
 
 /// Messages taken from the node before connections have their turn.
 const BATCH: usize = 256;
@@ -118,7 +120,13 @@ impl LocalStreams {
 
     /// Opens a stream for a caller who has been let in.
     #[must_use]
-    pub fn open(&self, opening: &Opening, peer: Peer, admitted: Admitted) -> StreamBody {
+    pub fn open(
+        &self,
+        opening: &Opening,
+        peer: Peer,
+        admitted: Admitted,
+        caller: Caller,
+    ) -> StreamBody {
         let shared = peer.shared();
         let transport = BodyTransport { waker: None, peer };
         let key = self
@@ -136,6 +144,7 @@ impl LocalStreams {
             shared,
             empty_polls: EmptyPolls::new(Instant::now()),
             busy: false,
+            caller,
             _admitted: admitted,
         }
     }
@@ -196,6 +205,9 @@ impl LocalStreams {
                 now = clock.now();
                 self.0.fanout.observe(since(now));
             }
+        }
+        for (frame, streams) in worker.tally().handed.drain(..) {
+            trace::handed_out(&frame, streams, clock.wall());
         }
     }
 
@@ -280,35 +292,25 @@ impl LocalStreams {
     }
 
     /// Counts a stream out; `instead` is the reason where the transport knows better.
-    fn close(&self, key: usize, instead: Option<CloseReason>) {
+    fn close(&self, key: usize, instead: Option<CloseReason>, caller: &Caller) {
         let ended = self
             .0
             .worker
             .borrow_mut()
             .remove(key, self.0.broker.clock().now());
         self.send_questions();
-        let Some(Ended {
-            reason,
-            duration,
-            events,
-            bytes,
-        }) = ended
-        else {
+        let Some(ended) = ended else {
             return;
         };
-        let reason = instead.unwrap_or(reason);
+        let reason = instead.unwrap_or(ended.reason);
         let metrics = &self.0.metrics;
         metrics.open.dec();
         metrics.closed.of(reason).inc();
-        metrics.duration_seconds.observe(duration.as_secs_f64());
-        metrics.bytes_sent.inc_by(bytes);
-        let seconds = duration.as_secs_f64();
-        if reason == CloseReason::PollDone {
-            // A client that polls ends one after the other.
-            tracing::debug!(seconds, events, bytes, "poll answered");
-        } else {
-            tracing::info!(%reason, seconds, events, bytes, "stream ended");
-        }
+        metrics
+            .duration_seconds
+            .observe(ended.duration.as_secs_f64());
+        metrics.bytes_sent.inc_by(ended.bytes);
+        told::stream_end(&ended, reason, caller);
     }
 }
 
@@ -340,6 +342,7 @@ pub struct StreamBody {
     empty_polls: EmptyPolls,
     /// Ended for [`BusyClient`].
     busy: bool,
+    caller: Caller,
     _admitted: Admitted,
 }
 
@@ -426,7 +429,7 @@ impl Drop for StreamBody {
             shared.forget(self.key);
         }
         let instead = self.busy.then_some(CloseReason::TransportError);
-        self.streams.close(self.key, instead);
+        self.streams.close(self.key, instead, &self.caller);
     }
 }
 

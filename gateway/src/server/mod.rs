@@ -31,6 +31,7 @@ use crate::http::framing;
 use crate::http::head;
 use crate::http::page;
 use crate::http::probes::Probes;
+use crate::http::request_id;
 use crate::http::routes::{self, Public};
 use crate::http::streams::LocalStreams;
 use crate::http::transport::{Transport, listen::listen};
@@ -161,7 +162,9 @@ fn announce(config: &Config, listeners: &Listeners) -> std::io::Result<()> {
     let public = listeners.public.local_addr()?;
     let admin = listeners.admin.local_addr()?;
     let tls = config.tls.certificate_file.is_some();
-    tracing::info!(%public, tls, %admin, "listening");
+    let node = settings::node_name(config);
+    let version = env!("CARGO_PKG_VERSION");
+    tracing::info!(node, version, %public, tls, %admin, "listening");
     let limits = &config.limits;
     let of_one_client = [
         limits.sockets_per_ip,
@@ -280,6 +283,7 @@ fn public_server(
             .wrap(from_fn(cors::layer))
             .wrap(from_fn(framing::layer))
             .wrap(from_fn(head::layer))
+            .wrap(from_fn(request_id::layer))
     });
     Ok(server?.run())
 }
@@ -305,6 +309,7 @@ fn admin_server(
             .configure(|app| admin::routes(&commands, app))
             .configure(|app| probes.routes(app))
             .wrap(from_fn(head::layer))
+            .wrap(from_fn(request_id::layer))
     });
     Ok(server?.run())
 }
@@ -345,7 +350,12 @@ impl Node {
     /// Readiness falls first; streams end spread over the window; then the listeners close.
     async fn leave(&self, config: &Config) {
         let Drain { lead, window } = settings::drain(config);
-        tracing::info!(?lead, ?window, streams = self.admission.open(), "draining");
+        tracing::info!(
+            lead_seconds = lead.as_secs_f64(),
+            window_seconds = window.as_secs_f64(),
+            streams = self.admission.open(),
+            "draining"
+        );
         self.health.drain();
         self.metrics.node.draining.set(1);
         self.drain.send_replace(Some(Drain { lead, window }));
