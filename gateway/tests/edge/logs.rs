@@ -247,7 +247,7 @@ fn lines_of_a_request_have_its_id() {
         (&batch["lines"], &batch["accepted"]),
         (&2.into(), &1.into())
     );
-    let body = r#"{"sub":"ann"}"#;
+    let body = r#"{"sub":"zoe-9"}"#;
     ask(process.admin, "POST", "/admin/disconnect", "order", body);
     assert_eq!(line_of("admin command", "order")["level"], "INFO");
     let answer = ask(process.public, "GET", "/nothing", token, "");
@@ -257,7 +257,7 @@ fn lines_of_a_request_have_its_id() {
     for piece in token.split('.') {
         assert!(!log.contains(piece), "{piece}");
     }
-    for unheard in ["_own", "ann"] {
+    for unheard in ["_own", "zoe-9"] {
         let told = lines_with(&process, unheard);
         assert!(
             told.iter().all(|line| line["message"] == "admin command"),

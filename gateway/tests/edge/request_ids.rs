@@ -118,6 +118,7 @@ fn every_admin_answer_has_it(#[case] method: &str, #[case] target: &str, #[case]
 #[case::markup("<b>".to_owned())]
 #[case::token("eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiI0MiJ9.c2ln".to_owned())]
 #[case::ticket("Zm9vYmFyYmF6cXV4MDEyMzQ1Njc4OWFiY2RlZmdoaWo".to_owned())]
+#[case::ticket_without_a_digit("mWSPIPlIGsuFlw-oxxeqkYPrvztOZocUvf-aYBvRSNE".to_owned())]
 #[case::two("a\r\nX-Request-Id: b".to_owned())]
 fn an_unfit_one_is_replaced(#[case] given: String) {
     let node = node();
