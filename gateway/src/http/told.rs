@@ -4,6 +4,7 @@
 use std::time::Instant;
 
 use actix_web::dev::ServiceResponse;
+use actix_web::http::Method;
 use actix_web::http::header::HeaderMap;
 use actix_web::{HttpRequest, HttpResponse};
 use sluice_wire::position::Position;
@@ -78,13 +79,27 @@ pub(super) fn refusal<B>(response: &ServiceResponse<B>, id: &RequestId) {
         request_id = id.as_str(),
         trace_id = trace.map(|trace| display(trace.trace_id())),
         span_id = trace.map(|trace| display(trace.span_id())),
-        method = request.method().as_str(),
+        method = method(request.method()),
         route = request.match_pattern(),
         status = response.status().as_u16(),
         code,
         reason,
         "request refused"
     );
+}
+
+/// A method that HTTP has; any other word may be a token in the wrong place.
+fn method(method: &Method) -> &str {
+    match *method {
+        Method::GET
+        | Method::HEAD
+        | Method::POST
+        | Method::PUT
+        | Method::PATCH
+        | Method::DELETE
+        | Method::OPTIONS => method.as_str(),
+        _ => "_OTHER",
+    }
 }
 
 /// A stream or a poll that has ended.

@@ -13,6 +13,7 @@ use crate::harness::redis_server::RedisServer;
 use crate::harness::{PATIENCE, find};
 use crate::traces::{GIVEN, fcall};
 
+const ADMIN: &str = "admin-of-the-tests";
 const TRACE_ID: &str = "0af7651916cd43dd8448eb211c80319c";
 const SPAN_ID: &str = "b7ad6b7169203331";
 const ALL: &str = "info,sluice_gateway=debug,sluice::trace=debug,actix_server=warn,actix_http=off";
@@ -212,10 +213,15 @@ fn an_events_trace_is_one_line_a_node() {
 /// A request is found by the id that its caller chose, whatever becomes of it.
 #[test]
 fn lines_of_a_request_have_its_id() {
-    let process = process(&[("LOG__FILTER", ALL)]);
+    let process = process(&[("LOG__FILTER", ALL), ("ADMIN__TOKEN", ADMIN)]);
     let token = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiI0MiJ9.c2ln";
     let ask = |address, method, target, id: &str, body: &str| {
-        let headers = [("X-Request-Id", id), ("traceparent", GIVEN)];
+        let bearer = format!("Bearer {ADMIN}");
+        let headers = [
+            ("X-Request-Id", id),
+            ("traceparent", GIVEN),
+            ("Authorization", &bearer),
+        ];
         call(address, method, target, &headers, body.as_bytes())
     };
     let events = "/v1/channels/a/events";
@@ -241,7 +247,7 @@ fn lines_of_a_request_have_its_id() {
         (&batch["lines"], &batch["accepted"]),
         (&2.into(), &1.into())
     );
-    let body = r#"{"sub":"ann"}"#;
+    let body = r#"{"sub":"zoe-9"}"#;
     ask(process.admin, "POST", "/admin/disconnect", "order", body);
     assert_eq!(line_of("admin command", "order")["level"], "INFO");
     let answer = ask(process.public, "GET", "/nothing", token, "");
@@ -251,7 +257,7 @@ fn lines_of_a_request_have_its_id() {
     for piece in token.split('.') {
         assert!(!log.contains(piece), "{piece}");
     }
-    for unheard in ["_own", "ann"] {
+    for unheard in ["_own", "zoe-9"] {
         let told = lines_with(&process, unheard);
         assert!(
             told.iter().all(|line| line["message"] == "admin command"),
@@ -333,11 +339,17 @@ fn the_page_shows_the_lines_as_they_are() {
         ("BROKER__MODE", "redis"),
         ("REDIS__URL", &redis.url()),
         ("NODE__NAME", "gw-1"),
+        ("ADMIN__TOKEN", ADMIN),
         ("LOG__FILTER", ALL),
         ("DRAIN__READINESS_LEAD", "1s"),
         ("DRAIN__DEADLINE", "2s"),
     ]);
-    let headers = [("X-Request-Id", "r1"), ("traceparent", GIVEN)];
+    let bearer = format!("Bearer {ADMIN}");
+    let headers = [
+        ("X-Request-Id", "r1"),
+        ("traceparent", GIVEN),
+        ("Authorization", &bearer),
+    ];
     let (public, admin) = (process.public, process.admin);
     let (stream, _) = open(public, "channel=a", "r1", SSE);
     for (method, target, body) in [
