@@ -26,6 +26,7 @@ mod keys;
 mod limits;
 mod limits_of_requests;
 mod matrix;
+mod metrics;
 mod ndjson;
 mod poll;
 mod poll_ends;
