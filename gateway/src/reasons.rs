@@ -55,8 +55,10 @@ macro_rules! labels {
 }
 
 mod canary;
+mod node;
 
 pub use canary::CanaryOutcome;
+pub use node::{NodeLimit, RedisCommand, ThreadClass};
 
 labels! {
     /// Why a stream ended. Every stream ends through exactly one.
@@ -428,6 +430,9 @@ mod tests {
         check::<AdminOutcome>();
         check::<LimitName>();
         check::<JwksOutcome>();
+        check::<RedisCommand>();
+        check::<NodeLimit>();
+        check::<ThreadClass>();
     }
 
     #[test]

@@ -11,6 +11,7 @@ use super::problem::{Code, Problem};
 use super::routes::Public;
 use super::streams::LocalStreams;
 use super::subscribe::{from_query, opening, stream_head};
+use super::told::Caller;
 use crate::auth::Grant;
 use crate::auth::patterns::Patterns;
 use crate::connection::shapes::Shape;
@@ -57,6 +58,6 @@ pub(super) fn open(
     };
     let shape = Shape::EventStream { envelope: false };
     let opening = opening(&wanted, shape, (admitted.id, &grant), public);
-    let body = streams.open(&opening, peer, admitted);
+    let body = streams.open(&opening, peer, admitted, Caller::of(request));
     Ok(stream_head(request, MediaType::EventStream).body(body))
 }

@@ -2,10 +2,11 @@
 //! running node, and back out of it by way of a drain.
 
 mod canary;
+mod limits;
 mod settings;
 pub mod tls;
 
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -33,11 +34,13 @@ use crate::http::framing;
 use crate::http::head;
 use crate::http::page;
 use crate::http::probes::Probes;
+use crate::http::request_id;
 use crate::http::routes::{self, Public};
 use crate::http::streams::LocalStreams;
 use crate::http::transport::{Transport, listen::listen};
 use crate::lifecycle::{Admission, Drain};
 use crate::metrics::Metrics;
+use crate::reasons::ThreadClass;
 
 /// Bound sockets: tests bind port 0, and nothing is bound before the configuration is proved.
 pub struct Listeners {
@@ -103,16 +106,8 @@ pub async fn run(
     metrics.connections.limit.set(most);
     let (drain, draining) = watch::channel(None);
     let roll = Roll::new(settings::streams(&config).node);
-    let seats = Arc::new(WorkerSeats {
-        roll: roll.clone(),
-        ports: Mutex::new(ports),
-        broker: broker.clone(),
-        admission: admission.clone(),
-        metrics: metrics.clone(),
-        draining,
-        cuts: web::Data::new(Cuts::new(settings::streams(&config).node)),
-        page: web::Data::new(settings::page(&config, bound)),
-    });
+    let parts = (&broker, &admission, &metrics);
+    let seats = WorkerSeats::new(&config, bound, (ports, draining), parts, &roll);
     let watch = seats.draining.clone();
     let told = (&health, pass.clone());
     let shared = shared(&config, told, &seats, Arc::clone(&authenticator));
@@ -120,8 +115,20 @@ pub async fn run(
     let transport = |entry| settings::transport(&config, entry, &metrics);
     let entry = (tls.transpose()?, pass.clone());
     let public = (listeners.public, transport(entry));
+    let sockets = (
+        public.1.open.clone(),
+        settings::sockets(&admission, workers),
+    );
+    limits::follow(
+        &config,
+        &metrics,
+        admission.clone(),
+        sockets,
+        shared.clone(),
+    );
     let public = public_server(&config, public, workers, shared.clone(), seats)?;
     let admin = (listeners.admin, transport((None, None)));
+    metrics.runtimes.add_this(ThreadClass::Main);
     let told = (&health, &metrics);
     let admin = admin_server(&config, admin, (&broker, roll), told, shared)?;
     let keys = metrics.keys.clone();
@@ -157,7 +164,9 @@ fn announce(config: &Config, listeners: &Listeners) -> std::io::Result<()> {
     let public = listeners.public.local_addr()?;
     let admin = listeners.admin.local_addr()?;
     let tls = config.tls.certificate_file.is_some();
-    tracing::info!(%public, tls, %admin, "listening");
+    let node = settings::node_name(config);
+    let version = env!("CARGO_PKG_VERSION");
+    tracing::info!(node, version, %public, tls, %admin, "listening");
     let limits = &config.limits;
     let of_one_client = [
         limits.sockets_per_ip,
@@ -192,6 +201,25 @@ struct WorkerSeats {
 }
 
 impl WorkerSeats {
+    fn new(
+        config: &Config,
+        bound: SocketAddr,
+        (ports, draining): (Vec<WorkerPort>, watch::Receiver<Option<Drain>>),
+        (broker, admission, metrics): (&Broker, &Admission, &Metrics),
+        roll: &Roll,
+    ) -> Arc<WorkerSeats> {
+        Arc::new(WorkerSeats {
+            roll: roll.clone(),
+            ports: Mutex::new(ports),
+            broker: broker.clone(),
+            admission: admission.clone(),
+            metrics: metrics.clone(),
+            draining,
+            cuts: web::Data::new(Cuts::new(settings::streams(config).node)),
+            page: web::Data::new(settings::page(config, bound)),
+        })
+    }
+
     /// The streams of the calling worker thread; `None` when every worker has its own.
     fn take(&self, config: &Config) -> Option<LocalStreams> {
         let port = self
@@ -199,6 +227,7 @@ impl WorkerSeats {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .pop()?;
+        self.metrics.runtimes.add_this(ThreadClass::Worker);
         Some(LocalStreams::start(
             port,
             self.broker.clone(),
@@ -276,6 +305,7 @@ fn public_server(
             .wrap(from_fn(cors::layer))
             .wrap(from_fn(framing::layer))
             .wrap(from_fn(head::layer))
+            .wrap(from_fn(request_id::layer))
     });
     Ok(server?.run())
 }
@@ -291,18 +321,21 @@ fn admin_server(
     let commands = web::Data::new(commands);
     let revocations = broker.revocations().clone();
     let probes = Probes::new(health.clone(), metrics.clone(), revocations);
+    let runtimes = metrics.runtimes.clone();
     let head = web::Data::new(head::HeadBytes(config.http.head_bytes.get()));
     let builder = ServerBuilder::new()
         .workers(1)
         .disable_signals()
         .shutdown_timeout(STOP_SECONDS);
     let server = listen(builder, ("admin", listener), transport, move || {
+        runtimes.add_this(ThreadClass::Admin);
         App::new()
             .app_data(public.clone())
             .app_data(head.clone())
             .configure(|app| admin::routes(&commands, app))
             .configure(|app| probes.routes(app))
             .wrap(from_fn(head::layer))
+            .wrap(from_fn(request_id::layer))
     });
     Ok(server?.run())
 }
@@ -343,11 +376,19 @@ impl Node {
     /// Readiness falls first; streams end spread over the window; then the listeners close.
     async fn leave(&self, config: &Config) {
         let Drain { lead, window } = settings::drain(config);
-        tracing::info!(?lead, ?window, streams = self.admission.open(), "draining");
+        tracing::info!(
+            lead_seconds = lead.as_secs_f64(),
+            window_seconds = window.as_secs_f64(),
+            streams = self.admission.open(),
+            "draining"
+        );
         self.health.drain();
-        self.metrics.draining.set(1);
+        self.metrics.node.draining.set(1);
         self.drain.send_replace(Some(Drain { lead, window }));
-        let until = Instant::now() + lead + window + Duration::from_secs(1);
+        let end = Instant::now() + lead + window;
+        let remaining = &self.metrics.node.drain_remaining;
+        remaining.until(end.into_std());
+        let until = end + Duration::from_secs(1);
         // New callers are told to go elsewhere for as long as the load balancer may send them.
         sleep(lead).await;
         while self.admission.open() > 0 && Instant::now() < until {

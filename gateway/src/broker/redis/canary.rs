@@ -7,6 +7,7 @@ use sluice_wire::publish::{self, Defaults, Publish, Refusal, parse_reply};
 use super::data::{DataError, DataLink, Script};
 use crate::broker::canary::is_canary;
 use crate::broker::{Publication, PublishError};
+use crate::reasons::RedisCommand;
 
 pub(super) struct CanaryScripts {
     publish: Script,
@@ -16,8 +17,8 @@ pub(super) struct CanaryScripts {
 impl CanaryScripts {
     pub(super) fn new(terms: &Defaults) -> CanaryScripts {
         CanaryScripts {
-            publish: Script::new(publish::script(terms)),
-            ensure_head: Script::new(publish::ensure_head_script(terms)),
+            publish: Script::new(RedisCommand::Publish, publish::script(terms)),
+            ensure_head: Script::new(RedisCommand::Read, publish::ensure_head_script(terms)),
         }
     }
 }
