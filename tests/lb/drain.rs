@@ -1,0 +1,114 @@
+//! A node that is told to go behind a load balancer.
+
+use std::{fmt, net::SocketAddr, time::Duration};
+
+use anyhow::{Context, Result, bail, ensure};
+use sluice_e2e::{client::Client, http, stage::until_opened, wait};
+use tokio::{sync::watch, task::JoinSet, time::sleep};
+
+use crate::fleet::{Fleet, closes, none_refused, until_each};
+
+const CLIENTS: usize = 60;
+const PACE: Duration = Duration::from_millis(10);
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What became of the clients of a node that left.
+#[derive(Clone, Copy, Debug)]
+pub struct Told {
+    /// Clients that were told to leave it.
+    pub moved: usize,
+    /// Of these, how many came to it again while it was leaving, and were told again.
+    pub again: usize,
+    /// How often the most unlucky was told.
+    pub most: usize,
+}
+
+impl fmt::Display for Told {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Told { moved, again, most } = self;
+        write!(
+            f,
+            "of {moved} clients of a draining node {again} were sent to it again, one {most} times"
+        )
+    }
+}
+
+/// Under load one node of three drains: it ends in order, its clients go on at the others, nothing is lost, repeated or
+/// reordered, and no publish through the load balancer fails.
+pub async fn loses_nothing(fleet: &mut Fleet, front: SocketAddr, window: Duration) -> Result<Told> {
+    let clients = fleet.clients(front, CLIENTS).await?;
+    let (publisher, channels) = (fleet.stage.publisher.clone(), fleet.stage.channels.clone());
+    let flow = publisher.flow(&channels, PACE);
+    let publishing = Publishing::start(front);
+    let (leaving, streams) = fleet.busiest().await?;
+    ensure!(streams >= CLIENTS / 4, "it has only {streams} streams");
+    let node = &mut fleet.stage.nodes[leaving];
+    node.terminate()?;
+    let node = &*node;
+    wait::until(window, "readiness falls", async || {
+        Ok((!node.is_ready().await).then_some(()))
+    })
+    .await?;
+    let node = &mut fleet.stage.nodes[leaving];
+    let status = node.until_ended(window * 2).await?;
+    ensure!(status.success(), "the draining node ended with {status}");
+    until_each(&clients, "all are open again", Client::opened).await?;
+    until_opened(&clients).await?;
+    publishing.stop().await?;
+    flow.stop().await?;
+    none_refused(&clients)?;
+    fleet.stage.whole(&clients).await?;
+
+    let told: Vec<usize> = clients
+        .iter()
+        .map(|client| closes(&client.log(), "drain"))
+        .filter(|&times| times > 0)
+        .collect();
+    ensure!(
+        told.len() >= streams,
+        "{} of {streams} were told",
+        told.len()
+    );
+    let told = Told {
+        moved: told.len(),
+        again: told.iter().filter(|&&times| times > 1).count(),
+        most: told.iter().copied().max().context("somebody was told")?,
+    };
+    fleet.stage.nodes[leaving].start_again().await?;
+    Ok(told)
+}
+
+/// Publishes over HTTP, through the load balancer, for as long as the drain lasts.
+struct Publishing {
+    stop: watch::Sender<bool>,
+    task: JoinSet<Result<usize>>,
+}
+
+impl Publishing {
+    fn start(front: SocketAddr) -> Publishing {
+        let (stop, stopped) = watch::channel(false);
+        let mut task = JoinSet::new();
+        task.spawn(async move {
+            let mut done = 0;
+            while !*stopped.borrow() {
+                let answer = http::post(front, "/v1/channels/elsewhere/events", "", "{}").await?;
+                if !(200..300).contains(&answer.head.status) {
+                    bail!("publish {done}: {} {}", answer.head.status, answer.body);
+                }
+                done += 1;
+                sleep(PACE * 2).await;
+            }
+            Ok(done)
+        });
+        Publishing { stop, task }
+    }
+
+    /// Fails if a publish did.
+    async fn stop(mut self) -> Result<usize> {
+        self.stop.send_replace(true);
+        let ended = tokio::time::timeout(PATIENCE, self.task.join_next()).await?;
+        let done = ended.context("one task")?.context("it panicked")??;
+        ensure!(done > 0, "nothing was published");
+        Ok(done)
+    }
+}
