@@ -57,11 +57,28 @@ impl Fleet {
 
     /// `count` clients at `front`, evenly over the channels, all of them open.
     pub async fn clients(&self, front: SocketAddr, count: usize) -> Result<Vec<Client>> {
+        self.until_spread(front).await?;
         let clients: Vec<Client> = (0..count)
             .map(|n| Client::start(format!("c{n}"), self.options(front, n)))
             .collect();
         until_opened(&clients).await?;
         Ok(clients)
+    }
+
+    /// Waits until the load balancer gives streams to every node: those that were away have been found again.
+    async fn until_spread(&self, front: SocketAddr) -> Result<()> {
+        let settled = async || Ok((self.streams().await?.iter().sum::<usize>() == 0).then_some(()));
+        wait::until(PATIENCE, "no stream is left", settled).await?;
+        let spread = async || {
+            let few: Vec<Client> = (0..self.stage.nodes.len())
+                .map(|n| Client::start("probe", self.options(front, n)))
+                .collect();
+            until_opened(&few).await?;
+            let streams = self.streams().await?;
+            Ok(streams.iter().all(|&count| count > 0).then_some(()))
+        };
+        wait::until(PATIENCE, "each node is given streams", spread).await?;
+        wait::until(PATIENCE, "no stream is left", settled).await
     }
 
     /// The options of client number `n` at `front`.

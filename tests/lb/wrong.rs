@@ -181,10 +181,16 @@ async fn envoy_cuts_every_stream_at_15_s_without_a_route_timeout() {
         let fleet = Fleet::start(lab, &settings).await?;
         let wrong = fleet.behind(lab, Kind::Envoy, Settings::Wrong("")).await?;
         let right = fleet.behind(lab, Kind::Envoy, Settings::Shipped).await?;
-        let kept = fleet.clients(right.plain, 1).await?;
+        let kept = fleet
+            .stage
+            .client("kept", fleet.options(right.plain, 0))
+            .await?;
         let begun = Instant::now();
-        let cut = fleet.clients(wrong.plain, 1).await?;
-        until_each(&cut, "it is cut", |client| client.log().asked() > 1).await?;
+        let cut = fleet
+            .stage
+            .client("cut", fleet.options(wrong.plain, 0))
+            .await?;
+        wait::until_true(PATIENCE, "it is cut", || cut.log().asked() > 1).await?;
         let after = begun.elapsed();
         println!(
             "Envoy's default route timeout: cut after {:.1} s",
@@ -194,7 +200,7 @@ async fn envoy_cuts_every_stream_at_15_s_without_a_route_timeout() {
             after >= Duration::from_secs(14) && after < Duration::from_secs(20),
             "cut after {after:?}"
         );
-        ensure!(kept[0].log().asked() == 1, "the shipped file cuts, too");
+        ensure!(kept.log().asked() == 1, "the shipped file cuts, too");
         Ok(())
     })
     .await;
@@ -233,7 +239,8 @@ async fn envoy_refuses_the_1025th_stream_without_circuit_breakers_set() {
 #[ignore = "scripts/lb runs it, which installs the load balancers"]
 async fn all_of_them_end_every_event_source_when_no_node_is_there() {
     lab::run(Weight::Heavy, Duration::from_secs(120), async |lab| {
-        let mut fleet = Fleet::start(lab, &NodeSettings::default()).await?;
+        let settings = NodeSettings::default().with("SLUICE__STREAM__HEARTBEAT", "500ms");
+        let mut fleet = Fleet::start(lab, &settings).await?;
         for kind in [Kind::Nginx, Kind::Haproxy, Kind::Envoy, Kind::Caddy] {
             let balancer = fleet.behind(lab, kind, Settings::Wrong("")).await?;
             let clients = fleet.clients(balancer.plain, 3).await?;
@@ -264,6 +271,7 @@ async fn haproxy_without_checks_sends_clients_back_to_the_node_that_leaves() {
     const WINDOW: Duration = Duration::from_secs(5);
     lab::run(Weight::Heavy, Duration::from_secs(90), async |lab| {
         let settings = NodeSettings::default()
+            .with("SLUICE__STREAM__HEARTBEAT", "500ms")
             .with("SLUICE__DRAIN__DEADLINE", format!("{}s", WINDOW.as_secs()));
         let mut fleet = Fleet::start(lab, &settings).await?;
         let wrong = fleet
