@@ -39,6 +39,11 @@ pub async fn loses_nothing(fleet: &mut Fleet, front: SocketAddr, window: Duratio
     let clients = fleet.clients(front, CLIENTS).await?;
     let (publisher, channels) = (fleet.stage.publisher.clone(), fleet.stage.channels.clone());
     let flow = publisher.flow(&channels, PACE);
+    // After an outage a load balancer may avoid nodes for a moment.
+    wait::until(PATIENCE, "a publish goes through", async || {
+        Ok(publish(front).await?.then_some(()))
+    })
+    .await?;
     let publishing = Publishing::start(front);
     let (leaving, streams) = fleet.busiest().await?;
     ensure!(streams >= CLIENTS / 4, "it has only {streams} streams");
@@ -78,6 +83,12 @@ pub async fn loses_nothing(fleet: &mut Fleet, front: SocketAddr, window: Duratio
     Ok(told)
 }
 
+/// Publishes one event over HTTP; whether it was taken.
+async fn publish(front: SocketAddr) -> Result<bool> {
+    let answer = http::post(front, "/v1/channels/elsewhere/events", "", "{}").await?;
+    Ok((200..300).contains(&answer.head.status))
+}
+
 /// Publishes over HTTP, through the load balancer, for as long as the drain lasts.
 struct Publishing {
     stop: watch::Sender<bool>,
@@ -91,9 +102,8 @@ impl Publishing {
         task.spawn(async move {
             let mut done = 0;
             while !*stopped.borrow() {
-                let answer = http::post(front, "/v1/channels/elsewhere/events", "", "{}").await?;
-                if !(200..300).contains(&answer.head.status) {
-                    bail!("publish {done}: {} {}", answer.head.status, answer.body);
+                if !publish(front).await? {
+                    bail!("publish {done} failed");
                 }
                 done += 1;
                 sleep(PACE * 2).await;
