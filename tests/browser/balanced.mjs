@@ -18,7 +18,7 @@ await page.unroute(`${origin}/reader.html`);
 
 // Which protocol the browser speaks there.
 const protocol = await page.evaluate(async () => {
-  await fetch('/v1/poll');
+  await (await fetch('/v1/poll')).text();
   const found = () => performance.getEntriesByType('resource').find(({ name }) => name.endsWith('/v1/poll'));
   while (found() === undefined) await new Promise((resolve) => setTimeout(resolve, 20));
   return found().nextHopProtocol;
@@ -27,14 +27,14 @@ await page.evaluate((streams) => {
   for (let number = 0; number < streams; number += 1) read(`/v1/events?channel=tab.${number}`);
 }, Number(count));
 
+let ended = false;
 process.stdin.resume();
-process.stdin.once('end', async () => {
-  await browser.close();
-  process.exit(0);
+process.stdin.once('end', () => {
+  ended = true;
 });
 
 let last = '';
-for (;;) {
+while (!ended) {
   const seen = await page.evaluate(() => streams.map(({ source, seen: events }) => ({
     state: source.readyState,
     events: events.filter(({ type }) => type !== 'open' && type !== 'error').map(({ type, data }) => [type, data]),
@@ -44,3 +44,4 @@ for (;;) {
   last = line;
   await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
 }
+await browser.close();

@@ -297,6 +297,11 @@ impl Place<'_> {
         let ips: Vec<IpAddr> = nodes.iter().map(SocketAddr::ip).collect();
         let fill = |name: &str| -> Result<String> {
             let mut text = fs::read_to_string(from.join(name))?;
+            ensure!(
+                more.is_empty() || text.contains("# more"),
+                "{name} has no room"
+            );
+            text = text.replace("# more", more);
             for (at, node) in nodes.iter().enumerate() {
                 text = text.replace(&format!("NODE{}", at + 1), &node.to_string());
                 text = text.replace(&format!("IP{}", at + 1), &ips[at].to_string());
@@ -304,11 +309,7 @@ impl Place<'_> {
             text = text.replace("NODES", &nodes[0].port().to_string());
             text = text.replace("FRONT", &self.plain.to_string());
             text = text.replace("PORT", &self.plain.port().to_string());
-            ensure!(
-                more.is_empty() || text.contains("# more"),
-                "{name} has no room"
-            );
-            Ok(text.replace("# more", more))
+            Ok(text)
         };
         match kind {
             Kind::Nginx => self.nginx(&fill("nginx.conf")?),

@@ -3,10 +3,10 @@
 use std::{fmt, net::SocketAddr, time::Duration};
 
 use anyhow::{Context, Result, bail, ensure};
-use sluice_e2e::{client::Client, http, stage::until_opened, wait};
+use sluice_e2e::{client::Client, http, wait};
 use tokio::{sync::watch, task::JoinSet, time::sleep};
 
-use crate::fleet::{Fleet, closes, none_refused, until_each};
+use crate::fleet::{Fleet, closes, none_refused, refused, until_each};
 
 const CLIENTS: usize = 60;
 const PACE: Duration = Duration::from_millis(10);
@@ -21,6 +21,21 @@ pub struct Told {
     pub again: usize,
     /// How often the most unlucky was told.
     pub most: usize,
+}
+
+impl Told {
+    fn by(clients: &[Client]) -> Result<Told> {
+        let told: Vec<usize> = clients
+            .iter()
+            .map(|client| closes(&client.log(), "drain"))
+            .filter(|&times| times > 0)
+            .collect();
+        Ok(Told {
+            moved: told.len(),
+            again: told.iter().filter(|&&times| times > 1).count(),
+            most: told.iter().copied().max().context("somebody was told")?,
+        })
+    }
 }
 
 impl fmt::Display for Told {
@@ -45,42 +60,54 @@ pub async fn loses_nothing(fleet: &mut Fleet, front: SocketAddr, window: Duratio
     })
     .await?;
     let publishing = Publishing::start(front);
-    let (leaving, streams) = fleet.busiest().await?;
-    ensure!(streams >= CLIENTS / 4, "it has only {streams} streams");
-    let node = &mut fleet.stage.nodes[leaving];
-    node.terminate()?;
-    let node = &*node;
-    wait::until(window, "readiness falls", async || {
-        Ok((!node.is_ready().await).then_some(()))
-    })
-    .await?;
-    let node = &mut fleet.stage.nodes[leaving];
-    let status = node.until_ended(window * 2).await?;
-    ensure!(status.success(), "the draining node ended with {status}");
+    let (leaving, streams) = leave(fleet, window).await?;
     until_each(&clients, "all are open again", Client::opened).await?;
-    until_opened(&clients).await?;
     publishing.stop().await?;
     flow.stop().await?;
     none_refused(&clients)?;
     fleet.stage.whole(&clients).await?;
-
-    let told: Vec<usize> = clients
-        .iter()
-        .map(|client| closes(&client.log(), "drain"))
-        .filter(|&times| times > 0)
-        .collect();
-    ensure!(
-        told.len() >= streams,
-        "{} of {streams} were told",
-        told.len()
-    );
-    let told = Told {
-        moved: told.len(),
-        again: told.iter().filter(|&&times| times > 1).count(),
-        most: told.iter().copied().max().context("somebody was told")?,
-    };
     fleet.stage.nodes[leaving].start_again().await?;
+    let told = Told::by(&clients)?;
+    ensure!(
+        told.moved >= streams,
+        "{} of {streams} were told",
+        told.moved
+    );
     Ok(told)
+}
+
+/// The same with settings that are not up to it: what its clients were told, and how many were ended for good.
+pub async fn goes_wrong(
+    fleet: &mut Fleet,
+    front: SocketAddr,
+    window: Duration,
+) -> Result<(Told, usize)> {
+    let clients = fleet.clients(front, CLIENTS).await?;
+    leave(fleet, window).await?;
+    until_each(&clients, "all are open again or have given up", |client| {
+        client.opened() || refused(client).is_some()
+    })
+    .await?;
+    let ended = clients
+        .iter()
+        .filter(|client| refused(client).is_some())
+        .count();
+    Ok((Told::by(&clients)?, ended))
+}
+
+/// Drains the busiest node to its end; gives its index and how many streams it had.
+async fn leave(fleet: &mut Fleet, window: Duration) -> Result<(usize, usize)> {
+    let (leaving, streams) = fleet.busiest().await?;
+    ensure!(streams >= CLIENTS / 4, "it has only {streams} streams");
+    let node = &mut fleet.stage.nodes[leaving];
+    node.terminate()?;
+    wait::until(window, "readiness falls", async || {
+        Ok((!node.is_ready().await).then_some(()))
+    })
+    .await?;
+    let status = node.until_ended(window * 2).await?;
+    ensure!(status.success(), "the draining node ended with {status}");
+    Ok((leaving, streams))
 }
 
 /// Publishes one event over HTTP; whether it was taken.
