@@ -67,8 +67,7 @@ impl Fleet {
 
     /// Waits until the load balancer gives streams to every node: those that were away have been found again.
     async fn until_spread(&self, front: SocketAddr) -> Result<()> {
-        let settled = async || Ok((self.streams().await?.iter().sum::<usize>() == 0).then_some(()));
-        wait::until(PATIENCE, "no stream is left", settled).await?;
+        self.until_idle().await?;
         let spread = async || {
             let few: Vec<Client> = (0..self.stage.nodes.len())
                 .map(|n| Client::start("probe", self.options(front, n)))
@@ -78,7 +77,13 @@ impl Fleet {
             Ok(streams.iter().all(|&count| count > 0).then_some(()))
         };
         wait::until(PATIENCE, "each node is given streams", spread).await?;
-        wait::until(PATIENCE, "no stream is left", settled).await
+        self.until_idle().await
+    }
+
+    /// Waits until no node has a stream.
+    pub async fn until_idle(&self) -> Result<()> {
+        let idle = async || Ok((self.streams().await?.iter().sum::<usize>() == 0).then_some(()));
+        wait::until(PATIENCE, "no stream is left", idle).await
     }
 
     /// The options of client number `n` at `front`.

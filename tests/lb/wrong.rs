@@ -223,6 +223,7 @@ async fn envoy_lets_no_1025th_stream_through_without_circuit_breakers_set() {
         let fleet = Fleet::start(lab, &NodeSettings::default()).await?;
         let default = Settings::Wrong("timeout: 0s");
         for (settings, most) in [(default, 1024), (Settings::Shipped, CROWD)] {
+            fleet.until_idle().await?;
             let balancer = fleet.behind(lab, Kind::Envoy, settings).await?;
             let mut crowd = Vec::new();
             for _ in 0..CROWD {
