@@ -18,12 +18,12 @@ use super::outside::{Backend, Done, LoopMetrics, Outside};
 use super::redis::{DataLink, Outlets, Redis};
 use super::reports::{self, Counters, Reporter};
 use super::standing::Shelf;
-use super::{BackendSettings, Broker, BrokerSettings, Command, Push, TICK, WorkerPort};
+use super::{BackendSettings, Broker, BrokerSettings, Command, Push, TICK, WorkerPort, used};
 use crate::hub::exchange::ToWorker;
 use crate::hub::node::Node;
 use crate::metrics::Metrics;
 use crate::orders::{ConnectionId, Order};
-use crate::reasons::{DropReason, SyncCause};
+use crate::reasons::{DropReason, SyncCause, ThreadClass};
 
 /// Messages taken from one queue before the others have their turn.
 const BATCH: usize = 256;
@@ -66,6 +66,8 @@ pub fn start(
         BackendSettings::Embedded(_) => None,
         BackendSettings::Redis(redis) => Some(redis.keys.clone()),
     };
+    let runtimes = metrics.runtimes.clone();
+    used::set(&settings, &metrics.limits);
     let leases = Leases::new(settings.leases, keys, metrics.limits.clone());
     let orders = orders(&settings, &clock, metrics);
     let broker = Broker {
@@ -88,6 +90,7 @@ pub fn start(
         .name("sluice-broker".into())
         .spawn(move || {
             let _guard = runtime.enter();
+            runtimes.add_this(ThreadClass::Broker);
             match Loop::new(
                 &settings,
                 (queues, asked, orders, leases),
@@ -420,6 +423,8 @@ impl Loop {
     fn tick(&mut self) {
         let now = self.outside.clock.now();
         self.outside.count_limits();
+        let waiting = self.commands.len().max(self.pushes.len());
+        self.outside.tell_limits(waiting, self.node.backfills());
         if let Backend::Redis(redis) = &self.outside.backend
             && redis.has_overflowed()
         {
