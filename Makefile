@@ -8,7 +8,7 @@ STAGE := scripts/stage
 SOAK_SEEDS ?= 10000
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo build check fmt fmt-check clippy deny tidy setup test test-browser test-clients clients-table test-tokens test-full soak fuzz bench clean
+.PHONY: help run demo build check fmt fmt-check clippy deny tidy setup test test-browser test-clients clients-table test-tokens lb-test test-full soak fuzz bench clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  %-13s %s\n", $$1, $$2 }'
@@ -49,6 +49,7 @@ test: setup ## Build, then unit, simulator, script and CLI tests and the scenari
 	@$(STAGE) browser 4 scripts/browser
 	@$(STAGE) clients 5 scripts/clients
 	@$(STAGE) tokens 2 scripts/tokens
+	@$(STAGE) lb 3 scripts/lb --short
 	@$(STAGE) --summary
 
 test-browser: setup ## Chromium through nginx against three gateways and Redis, all of them real
@@ -63,6 +64,9 @@ clients-table: setup ## The same, and renew the table and the snippets of docs/c
 
 test-tokens: setup ## Mint tokens with the libraries of several languages and show them to a gateway; run the lines of docs/auth.md
 	@scripts/tokens
+
+lb-test: setup ## nginx, HAProxy, Envoy and Caddy before real gateways, with the right settings and with wrong ones
+	@scripts/lb
 
 test-full: test soak ## The same, then the tests marked as slow, and the soak
 	@$(STAGE) --first slow 60 $(CARGO) test $(ALL) --no-fail-fast --lib --bins --test '*' -- --ignored --skip independent_clients

@@ -337,7 +337,7 @@ impl Session {
             }
             body.clear();
             self.take(&mut items);
-            if reader.has_whole_length() {
+            if reader.is_whole() {
                 return Ok(Seen::Ended(End::Complete));
             }
         }
