@@ -17,6 +17,7 @@ pub mod broker;
 pub mod config;
 pub mod connection;
 mod der;
+pub mod descriptors;
 pub mod health;
 pub mod holder;
 pub mod http;

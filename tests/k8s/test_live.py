@@ -3,6 +3,7 @@ Redis with the rendered configuration, answers the probes, and leaves within the
 
 import pathlib
 import re
+import resource
 import shutil
 import signal
 import socket
@@ -18,6 +19,8 @@ import rules_rollout
 import settings
 
 PATIENCE_SECONDS = 30
+# Of file descriptors, as some container runtimes give it.
+SOFT_LIMIT = 1024
 
 
 def free_port():
@@ -63,7 +66,7 @@ class Parts:
         redis = self.start("redis", ["redis-server", "redis.conf", *own], {})
         until("Redis answers", lambda: self.redis("PING") == "PONG" or self.has_ended(redis, "redis"))
         environment = settings.environment(manifests)
-        self.gateway = self.start("gateway", [settings.binary()], {
+        self.gateway = self.start("gateway", ["prlimit", f"--nofile={SOFT_LIMIT}:", settings.binary()], {
             **environment,
             "SLUICE__HTTP__BIND": f"127.0.0.1:{self.public}",
             "SLUICE__ADMIN__BIND": f"127.0.0.1:{self.admin}",
@@ -129,6 +132,13 @@ class Live(unittest.TestCase):
         self.assertRegex(metrics, r"(?m)^sluice_connections 0$")
         limit = settings.in_force(self.manifests)["limits"]["connections"]
         self.assertRegex(metrics, rf"(?m)^sluice_limit_connections {limit}$")
+
+    def test_a_low_soft_limit_of_descriptors_is_raised(self):
+        status, metrics = until("metrics", lambda: get(self.url("/metrics")))
+        most = int(float(re.search(r"(?m)^process_max_fds (\S+)$", metrics).group(1)))
+        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        self.assertGreater(hard, SOFT_LIMIT, "this machine cannot show it")
+        self.assertEqual(most, min(hard, 1_048_576))
 
     def test_a_pod_that_is_told_to_leave_has_left_within_its_grace_period(self):
         until("it is ready", lambda: (get(self.url("/readyz")) or (0,))[0] == 200)
