@@ -8,7 +8,7 @@ STAGE := scripts/stage
 SOAK_SEEDS ?= 10000
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo build check fmt fmt-check clippy deny tidy setup test test-browser test-clients clients-table test-tokens lb-test test-full soak fuzz bench clean
+.PHONY: help run demo build check fmt fmt-check clippy deny tidy setup test test-browser test-clients clients-table test-tokens lb-test test-full soak fuzz bench k8s-validate k8s-generate clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  %-13s %s\n", $$1, $$2 }'
@@ -50,6 +50,7 @@ test: setup ## Build, then unit, simulator, script and CLI tests and the scenari
 	@$(STAGE) clients 5 scripts/clients
 	@$(STAGE) tokens 2 scripts/tokens
 	@$(STAGE) lb 3 scripts/lb --short
+	@$(STAGE) kubernetes 3 scripts/k8s-validate --quick
 	@$(STAGE) --summary
 
 test-browser: setup ## Chromium through nginx against three gateways and Redis, all of them real
@@ -79,6 +80,13 @@ fuzz: ## Fuzz every target for a while, on a nightly compiler: FUZZ_SECONDS=120 
 
 bench: setup ## Measure idle memory, fan-out and publishing, one line of JSON each
 	@scripts/bench
+
+k8s-validate: ## Render the Kubernetes manifests and judge them, offline: schemas, rules of our own, checkov
+	$(CARGO) build $(ALL) --bins
+	@scripts/k8s-validate
+
+k8s-generate: ## Renew what Kubernetes takes of the rules and dashboards in grafana/
+	@scripts/k8s-generate
 
 clean: ## Remove what was built
 	$(CARGO) clean
