@@ -8,10 +8,10 @@ STAGE := scripts/stage
 SOAK_SEEDS ?= 10000
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo build check fmt fmt-check clippy deny tidy setup test test-browser test-clients clients-table test-tokens test-full soak fuzz bench clean
+.PHONY: help run demo build check fmt fmt-check clippy deny tidy setup test test-browser test-clients clients-table test-tokens deploy-validate image-test test-full soak fuzz bench clean
 
 help: ## Show this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  %-13s %s\n", $$1, $$2 }'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  %-15s %s\n", $$1, $$2 }'
 
 run: ## Build and start one gateway in --dev with its demo page, on the embedded broker unless SLUICE__REDIS__URL is set
 	@scripts/run
@@ -49,6 +49,9 @@ test: setup ## Build, then unit, simulator, script and CLI tests and the scenari
 	@$(STAGE) browser 4 scripts/browser
 	@$(STAGE) clients 5 scripts/clients
 	@$(STAGE) tokens 2 scripts/tokens
+	@$(STAGE) deploy 2 scripts/deploy-validate
+	@$(STAGE) static-programs 6 scripts/static-programs debug
+	@$(STAGE) images 2 scripts/image-test --quick
 	@$(STAGE) --summary
 
 test-browser: setup ## Chromium through nginx against three gateways and Redis, all of them real
@@ -63,6 +66,12 @@ clients-table: setup ## The same, and renew the table and the snippets of docs/c
 
 test-tokens: setup ## Mint tokens with the libraries of several languages and show them to a gateway; run the lines of docs/auth.md
 	@scripts/tokens
+
+deploy-validate: ## Lint the Dockerfile, and judge the compose file and the systemd units, without an engine
+	@scripts/deploy-validate
+
+image-test: ## Build the images around programs as shipped, and run them from their own root
+	@scripts/image-test
 
 test-full: test soak ## The same, then the tests marked as slow, and the soak
 	@$(STAGE) --first slow 60 $(CARGO) test $(ALL) --no-fail-fast --lib --bins --test '*' -- --ignored --skip independent_clients
