@@ -67,7 +67,7 @@ clients-table: setup ## The same, and renew the table and the snippets of docs/c
 test-tokens: setup ## Mint tokens with the libraries of several languages and show them to a gateway; run the lines of docs/auth.md
 	@scripts/tokens
 
-deploy-validate: ## Lint the Dockerfile, and judge the compose file and the systemd units, without an engine
+deploy-validate: ## Lint the Dockerfile, judge the compose file, judge and run the systemd units, without a Docker engine
 	@scripts/deploy-validate
 
 image-test: ## Build the images around programs as shipped, and run them from their own root

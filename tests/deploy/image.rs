@@ -69,7 +69,7 @@ fn configured(image: &Image, target: &str, program: &str) -> Result<()> {
     let config = &image.config;
     ensure!(config["User"] == "65532:65532", "{config}");
     ensure!(
-        config["Entrypoint"] == json!([program]) && config["Cmd"].is_null(),
+        config["Entrypoint"] == json!([program]) && image.list("Cmd").is_empty(),
         "{config}"
     );
     let labels = &config["Labels"];
@@ -86,7 +86,7 @@ fn configured(image: &Image, target: &str, program: &str) -> Result<()> {
     let check = &config["Healthcheck"]["Test"];
     if target == "cli" {
         ensure!(
-            *check == json!(["NONE"]) && config["ExposedPorts"].is_null(),
+            *check == json!(["NONE"]) && !config["ExposedPorts"].to_string().contains("tcp"),
             "{config}"
         );
         return Ok(());

@@ -1,6 +1,9 @@
 //! Programs that the tests run to their end.
 
-use std::{process::Stdio, time::Duration};
+use std::{
+    process::{Output, Stdio},
+    time::Duration,
+};
 
 use anyhow::{Context, Result, ensure};
 use sluice_e2e::installed;
@@ -15,6 +18,16 @@ pub struct Ended {
     pub code: Option<i32>,
     pub output: String,
     pub error: String,
+}
+
+impl From<Output> for Ended {
+    fn from(output: Output) -> Ended {
+        Ended {
+            code: output.status.code(),
+            output: String::from_utf8_lossy(&output.stdout).into_owned(),
+            error: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
 }
 
 impl Ended {
@@ -43,11 +56,7 @@ pub async fn ended(mut command: Command) -> Result<Ended> {
         .await
         .with_context(|| format!("{command:?} did not end within {PATIENCE:?}"))?
         .with_context(|| format!("starting {command:?}: is it installed? `make setup` does it"))?;
-    Ok(Ended {
-        code: output.status.code(),
-        output: String::from_utf8_lossy(&output.stdout).into_owned(),
-        error: String::from_utf8_lossy(&output.stderr).into_owned(),
-    })
+    Ok(Ended::from(output))
 }
 
 /// Runs `program` with `words` in the repository and gives what it printed; fails with what it said.

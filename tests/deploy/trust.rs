@@ -6,6 +6,7 @@ use std::{
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     process::Stdio,
+    sync::atomic::{AtomicU8, Ordering},
     time::Duration,
 };
 
@@ -118,10 +119,14 @@ pub struct NameServer {
     _answers: JoinSet<()>,
 }
 
+/// How many this process has started: tests run side by side.
+static STARTED: AtomicU8 = AtomicU8::new(0);
+
 impl NameServer {
     pub async fn start() -> Result<NameServer> {
-        let [_, low, high, _] = std::process::id().to_be_bytes();
-        let addr = Ipv4Addr::new(127, 53, low.max(1), high.max(1));
+        let [.., high, low] = std::process::id().to_be_bytes();
+        let nth = STARTED.fetch_add(1, Ordering::Relaxed);
+        let addr = Ipv4Addr::new(127, 53 + nth % 100, high, low.clamp(1, 254));
         let socket = UdpSocket::bind((addr, 53))
             .await
             .context("port 53, as root")?;
