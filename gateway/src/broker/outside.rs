@@ -21,9 +21,11 @@ use super::standing::{NoRoom, Shelf};
 use super::tickets::{EmbeddedTickets, Errand};
 use super::{Publication, PublishError};
 use crate::hub::exchange::{Full, Note, Query, ReadId, Reading, ToWorker, WorkerId, World};
+use crate::hub::frame::EventFrame;
 use crate::metrics::{BrokerMetrics, HubMetrics, LimitMetrics};
 use crate::orders::{ConnectionId, Standing};
 use crate::reasons::{Arrival, LimitName};
+use crate::trace;
 
 /// Something that was asked of the backend has come back.
 pub(super) enum Done {
@@ -396,6 +398,10 @@ impl World for Outside {
     fn send(&mut self, worker: WorkerId, message: ToWorker) -> Result<(), Full> {
         let queue = self.workers.get(worker).ok_or(Full)?;
         queue.try_send(message).map_err(|_| Full)
+    }
+
+    fn handed_out(&mut self, frame: &EventFrame, streams: usize) {
+        trace::handed_out(frame, streams, self.clock.wall());
     }
 
     fn note(&mut self, note: Note) {

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use actix_web::body::{BodySize, MessageBody};
 use bytes::Bytes;
+use prometheus::IntGauge;
 use prometheus::local::LocalHistogram;
 use tokio::sync::{broadcast, watch};
 use tokio::time::{MissedTickBehavior, interval};
@@ -20,15 +21,18 @@ use super::admin::connections::Question;
 use super::admission::Admitted;
 use super::dev::CutOrder;
 use super::peer::{Peer, PeerStreams};
+use super::told::{self, Caller};
+use crate::broker::clock::Clock;
 use crate::broker::reports::Count;
 use crate::broker::{Broker, WorkerPort};
 use crate::connection::stream::Pull;
 use crate::connection::worker::Worker;
-use crate::connection::{Ended, Opening, StreamLimits, Transport};
-use crate::hub::exchange::WorkerId;
+use crate::connection::{Opening, StreamLimits, Transport};
+use crate::hub::exchange::{ToWorker, WorkerId};
 use crate::lifecycle::Drain;
-use crate::metrics::{ConnectionMetrics, HubMetrics, LimitMetrics};
+use crate::metrics::{ConnectionMetrics, HubMetrics, LimitMetrics, Part};
 use crate::reasons::{CloseReason, LimitName};
+use crate::trace;
 
 /// Messages taken from the node before connections have their turn.
 const BATCH: usize = 256;
@@ -54,6 +58,11 @@ struct Local {
     /// Gathered here and added to the node's at every tick: a histogram that
     /// all workers share would cost more than the delivery it measures.
     latency: RefCell<LocalHistogram>,
+    ring_lag: LocalHistogram,
+    fanout: LocalHistogram,
+    /// This worker's part in how far streams are behind, and how many of its are far behind.
+    lag: Part,
+    lagging: Cell<usize>,
 }
 
 /// The way out through an HTTP response body.
@@ -90,6 +99,10 @@ impl LocalStreams {
             id: port.worker,
             broker,
             latency: RefCell::new(metrics.0.delivery_latency_seconds.local()),
+            ring_lag: metrics.0.ring_lag_seconds.local(),
+            fanout: metrics.0.fanout_seconds.local(),
+            lag: metrics.0.lag_events.part(),
+            lagging: Cell::new(0),
             metrics: metrics.0,
             hub: metrics.1,
             limits: metrics.2,
@@ -107,7 +120,13 @@ impl LocalStreams {
 
     /// Opens a stream for a caller who has been let in.
     #[must_use]
-    pub fn open(&self, opening: &Opening, peer: Peer, admitted: Admitted) -> StreamBody {
+    pub fn open(
+        &self,
+        opening: &Opening,
+        peer: Peer,
+        admitted: Admitted,
+        caller: Caller,
+    ) -> StreamBody {
         let shared = peer.shared();
         let transport = BodyTransport { waker: None, peer };
         let key = self
@@ -125,6 +144,7 @@ impl LocalStreams {
             shared,
             empty_polls: EmptyPolls::new(Instant::now()),
             busy: false,
+            caller,
             _admitted: admitted,
         }
     }
@@ -148,9 +168,7 @@ impl LocalStreams {
                     if count == 0 {
                         return;
                     }
-                    let mut worker = self.0.worker.borrow_mut();
-                    let now = clock.now();
-                    messages.drain(..).for_each(|message| worker.hear(message, now));
+                    self.hear(&mut messages, &clock);
                 }
                 Ok(()) = drain.changed() => {
                     let ending = *drain.borrow_and_update();
@@ -174,14 +192,35 @@ impl LocalStreams {
         }
     }
 
+    /// Takes what the node has said. Measured once per event, not per stream.
+    fn hear(&self, messages: &mut Vec<ToWorker>, clock: &Clock) {
+        let mut worker = self.0.worker.borrow_mut();
+        let mut now = clock.now();
+        for message in messages.drain(..) {
+            let emitted = message.emitted();
+            worker.hear(message, now);
+            if let Some(emitted) = emitted {
+                let since = |now: Duration| now.saturating_sub(emitted).as_secs_f64();
+                self.0.ring_lag.observe(since(now));
+                now = clock.now();
+                self.0.fanout.observe(since(now));
+            }
+        }
+        for (frame, streams) in worker.tally().handed.drain(..) {
+            trace::handed_out(&frame, streams, clock.wall());
+        }
+    }
+
     fn tick(&self, now: Duration) {
         let mut worker = self.0.worker.borrow_mut();
         worker.tick(now);
-        let seats = worker.seats();
-        let before = self.0.seats.replace(seats);
-        let change = i64::try_from(seats).unwrap_or(0) - i64::try_from(before).unwrap_or(0);
-        self.0.metrics.subscriptions.add(change);
+        let lag = worker.lag();
+        self.0.lag.set(lag.most);
+        change(&self.0.metrics.lagging, &self.0.lagging, lag.lagging);
+        change(&self.0.metrics.subscriptions, &self.0.seats, worker.seats());
         self.0.latency.borrow().flush();
+        self.0.ring_lag.flush();
+        self.0.fanout.flush();
     }
 
     fn subscribers(&self) -> Count {
@@ -253,36 +292,32 @@ impl LocalStreams {
     }
 
     /// Counts a stream out; `instead` is the reason where the transport knows better.
-    fn close(&self, key: usize, instead: Option<CloseReason>) {
+    fn close(&self, key: usize, instead: Option<CloseReason>, caller: &Caller) {
         let ended = self
             .0
             .worker
             .borrow_mut()
             .remove(key, self.0.broker.clock().now());
         self.send_questions();
-        let Some(Ended {
-            reason,
-            duration,
-            events,
-            bytes,
-        }) = ended
-        else {
+        let Some(ended) = ended else {
             return;
         };
-        let reason = instead.unwrap_or(reason);
+        let reason = instead.unwrap_or(ended.reason);
         let metrics = &self.0.metrics;
         metrics.open.dec();
         metrics.closed.of(reason).inc();
-        metrics.duration_seconds.observe(duration.as_secs_f64());
-        metrics.bytes_sent.inc_by(bytes);
-        let seconds = duration.as_secs_f64();
-        if reason == CloseReason::PollDone {
-            // A client that polls ends one after the other.
-            tracing::debug!(seconds, events, bytes, "poll answered");
-        } else {
-            tracing::info!(%reason, seconds, events, bytes, "stream ended");
-        }
+        metrics
+            .duration_seconds
+            .observe(ended.duration.as_secs_f64());
+        metrics.bytes_sent.inc_by(ended.bytes);
+        told::stream_end(&ended, reason, caller);
     }
+}
+
+/// Tells this worker's part of a gauge that all workers share.
+fn change(gauge: &IntGauge, told: &Cell<usize>, now: usize) {
+    let before = told.replace(now);
+    gauge.add(i64::try_from(now).unwrap_or(0) - i64::try_from(before).unwrap_or(0));
 }
 
 /// Ends the process when the task that holds it panics. The runtime would swallow the panic, and the worker's
@@ -307,6 +342,7 @@ pub struct StreamBody {
     empty_polls: EmptyPolls,
     /// Ended for [`BusyClient`].
     busy: bool,
+    caller: Caller,
     _admitted: Admitted,
 }
 
@@ -393,7 +429,7 @@ impl Drop for StreamBody {
             shared.forget(self.key);
         }
         let instead = self.busy.then_some(CloseReason::TransportError);
-        self.streams.close(self.key, instead);
+        self.streams.close(self.key, instead, &self.caller);
     }
 }
 

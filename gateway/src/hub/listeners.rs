@@ -1,5 +1,7 @@
 //! The workers that follow one channel, and which of them know where it stands.
 
+use std::time::Duration;
+
 use sluice_wire::channel::Channel;
 use sluice_wire::position::Position;
 
@@ -56,13 +58,27 @@ impl Listeners {
 
     /// Hands an entry to everyone who stands; one whose queue is full stands
     /// no longer and is told its place anew when there is room.
-    pub fn tell<W: World>(&mut self, channel: &Channel, entry: &Entry, world: &mut W) {
+    pub fn tell<W: World>(
+        &mut self,
+        channel: &Channel,
+        entry: &Entry,
+        at: Duration,
+        world: &mut W,
+    ) {
         for listener in self.0.iter_mut().filter(|listener| listener.stands) {
             let message = ToWorker::Next {
                 channel: channel.clone(),
                 entry: entry.clone(),
+                at,
             };
+            if let Entry::Event(frame) = entry {
+                frame.expect_one();
+            }
             if world.send(listener.worker, message).is_err() {
+                if let Entry::Event(frame) = entry {
+                    // Never the last: who made the frame comes after all of these.
+                    let _not_yet = frame.handed_to(0);
+                }
                 world.note(Note::WorkerOverflow);
                 listener.stands = sabotaged(Mutant::FullHopDropped);
             }

@@ -31,11 +31,13 @@ use crate::http::framing;
 use crate::http::head;
 use crate::http::page;
 use crate::http::probes::Probes;
+use crate::http::request_id;
 use crate::http::routes::{self, Public};
 use crate::http::streams::LocalStreams;
 use crate::http::transport::{Transport, listen::listen};
 use crate::lifecycle::{Admission, Drain};
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Runtimes};
+use crate::reasons::ThreadClass;
 
 /// Bound sockets: tests bind port 0, and nothing is bound before the configuration is proved.
 pub struct Listeners {
@@ -127,7 +129,9 @@ pub async fn run(
         broker.revocations().clone(),
     );
     let admin = (listeners.admin, transport(None));
-    let admin = admin_server(&config, admin, probes, commands, shared)?;
+    let runtimes = metrics.runtimes.clone();
+    runtimes.add_this(ThreadClass::Main);
+    let admin = admin_server(&config, admin, (probes, runtimes), commands, shared)?;
     let keys = metrics.keys.clone();
     let node = Node {
         handles: [public.handle(), admin.handle()],
@@ -158,7 +162,9 @@ fn announce(config: &Config, listeners: &Listeners) -> std::io::Result<()> {
     let public = listeners.public.local_addr()?;
     let admin = listeners.admin.local_addr()?;
     let tls = config.tls.certificate_file.is_some();
-    tracing::info!(%public, tls, %admin, "listening");
+    let node = settings::node_name(config);
+    let version = env!("CARGO_PKG_VERSION");
+    tracing::info!(node, version, %public, tls, %admin, "listening");
     let limits = &config.limits;
     let of_one_client = [
         limits.sockets_per_ip,
@@ -200,6 +206,7 @@ impl WorkerSeats {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .pop()?;
+        self.metrics.runtimes.add_this(ThreadClass::Worker);
         Some(LocalStreams::start(
             port,
             self.broker.clone(),
@@ -276,6 +283,7 @@ fn public_server(
             .wrap(from_fn(cors::layer))
             .wrap(from_fn(framing::layer))
             .wrap(from_fn(head::layer))
+            .wrap(from_fn(request_id::layer))
     });
     Ok(server?.run())
 }
@@ -283,7 +291,7 @@ fn public_server(
 fn admin_server(
     config: &Config,
     (listener, transport): (TcpListener, Transport),
-    probes: Probes,
+    (probes, runtimes): (Probes, Runtimes),
     commands: Admin,
     public: web::Data<Public>,
 ) -> Result<Server, RunError> {
@@ -294,12 +302,14 @@ fn admin_server(
         .disable_signals()
         .shutdown_timeout(STOP_SECONDS);
     let server = listen(builder, ("admin", listener), transport, move || {
+        runtimes.add_this(ThreadClass::Admin);
         App::new()
             .app_data(public.clone())
             .app_data(head.clone())
             .configure(|app| admin::routes(&commands, app))
             .configure(|app| probes.routes(app))
             .wrap(from_fn(head::layer))
+            .wrap(from_fn(request_id::layer))
     });
     Ok(server?.run())
 }
@@ -340,11 +350,19 @@ impl Node {
     /// Readiness falls first; streams end spread over the window; then the listeners close.
     async fn leave(&self, config: &Config) {
         let Drain { lead, window } = settings::drain(config);
-        tracing::info!(?lead, ?window, streams = self.admission.open(), "draining");
+        tracing::info!(
+            lead_seconds = lead.as_secs_f64(),
+            window_seconds = window.as_secs_f64(),
+            streams = self.admission.open(),
+            "draining"
+        );
         self.health.drain();
-        self.metrics.draining.set(1);
+        self.metrics.node.draining.set(1);
         self.drain.send_replace(Some(Drain { lead, window }));
-        let until = Instant::now() + lead + window + Duration::from_secs(1);
+        let end = Instant::now() + lead + window;
+        let remaining = &self.metrics.node.drain_remaining;
+        remaining.until(end.into_std());
+        let until = end + Duration::from_secs(1);
         // New callers are told to go elsewhere for as long as the load balancer may send them.
         sleep(lead).await;
         while self.admission.open() > 0 && Instant::now() < until {

@@ -235,7 +235,7 @@ pub(super) fn streams(config: &Config) -> StreamLimits {
 }
 
 /// The name of this node: as configured, or made once.
-fn node_name(config: &Config) -> String {
+pub(super) fn node_name(config: &Config) -> String {
     static MADE: LazyLock<String> = LazyLock::new(|| {
         let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
         default_name(host.trim(), std::process::id(), rand::random())
