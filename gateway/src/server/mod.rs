@@ -1,6 +1,7 @@
 //! The composition root: from a configuration and bound listeners to a
 //! running node, and back out of it by way of a drain.
 
+mod limits;
 mod settings;
 pub mod tls;
 
@@ -115,6 +116,17 @@ pub async fn run(
     let tls = certificate.as_ref().map(tls::Certificate::server_config);
     let transport = |tls| settings::transport(&config, tls, &metrics);
     let public = (listeners.public, transport(tls.transpose()?));
+    let sockets = (
+        public.1.open.clone(),
+        settings::sockets(&admission, workers),
+    );
+    limits::follow(
+        &config,
+        &metrics,
+        admission.clone(),
+        sockets,
+        shared.clone(),
+    );
     let public = public_server(&config, public, workers, shared.clone(), seats)?;
     let commands = settings::admin(
         &config,

@@ -27,6 +27,7 @@ mod limits;
 mod limits_of_requests;
 mod logs;
 mod matrix;
+mod metrics;
 mod ndjson;
 mod poll;
 mod poll_ends;
