@@ -11,7 +11,7 @@ use sluice_e2e::{
     process::{self, Signal},
     wait,
 };
-use tokio::time::timeout;
+use tokio::{process::Child, time::timeout};
 
 use crate::{
     rootfs::{Container, Image, programs},
@@ -187,6 +187,35 @@ fn is_confined(pid: u32) -> Result<()> {
     Ok(())
 }
 
+/// SIGTERM during a stream: it is told, and the program ends in order.
+async fn drains(node: &Running, mut child: Child, pid: u32) -> Result<()> {
+    let client = Client::start("c".to_owned(), Options::new(&["orders"], &[node.http], 0));
+    let opened = || {
+        client
+            .log()
+            .blocks()
+            .any(|block| block.event == "sluice.open")
+    };
+    wait::until_true(PATIENCE, "the stream is open", opened).await?;
+    process::send(pid, Signal::Terminate)?;
+    let status = timeout(PATIENCE, child.wait())
+        .await
+        .context("it did not end")??;
+    ensure!(status.success(), "{status}: {}", node.container.said());
+    let told = || {
+        let log = client.log();
+        let closed = log
+            .blocks()
+            .any(|block| block.event == "sluice.close" && block.data.contains("drain"));
+        closed
+            && log
+                .seen
+                .iter()
+                .any(|(_, seen)| seen.ended() == Some(&End::Complete))
+    };
+    wait::until_true(PATIENCE, "the stream was drained", told).await
+}
+
 /// From an empty root, as nobody: the gateway finds Redis by a name that only a name server knows, trusts its certificate by the
 /// bundle of the image, serves what the image of `sluice` publishes, is found healthy by its own healthcheck, and drains.
 #[tokio::test]
@@ -204,7 +233,7 @@ async fn the_images_serve_from_an_empty_root_and_drain() {
             node.health(&image).await? == Some(1),
             "healthy before it runs"
         );
-        let (mut child, pid) = node.container.start(&["/sluice-gateway"]).await?;
+        let (child, pid) = node.container.start(&["/sluice-gateway"]).await?;
         let ready = wait::until(PATIENCE, "the gateway is ready", async || {
             Ok(node.is_ready().await.then_some(()))
         });
@@ -234,31 +263,7 @@ async fn the_images_serve_from_an_empty_root_and_drain() {
         let read = sluice.run(&tail).await?.output()?;
         ensure!(read == "one\n", "{read:?}");
 
-        let client = Client::start("c".to_owned(), Options::new(&["orders"], &[node.http], 0));
-        let opened = || {
-            client
-                .log()
-                .blocks()
-                .any(|block| block.event == "sluice.open")
-        };
-        wait::until_true(PATIENCE, "the stream is open", opened).await?;
-        process::send(pid, Signal::Terminate)?;
-        let status = timeout(PATIENCE, child.wait())
-            .await
-            .context("it did not end")??;
-        ensure!(status.success(), "{status}: {}", node.container.said());
-        let told = || {
-            let log = client.log();
-            let closed = log
-                .blocks()
-                .any(|block| block.event == "sluice.close" && block.data.contains("drain"));
-            closed
-                && log
-                    .seen
-                    .iter()
-                    .any(|(_, seen)| seen.ended() == Some(&End::Complete))
-        };
-        wait::until_true(PATIENCE, "the stream was drained", told).await?;
+        drains(&node, child, pid).await?;
         ensure!(
             node.health(&image).await? == Some(1),
             "healthy after its end"
