@@ -8,10 +8,11 @@ STAGE := scripts/stage
 SOAK_SEEDS ?= 10000
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo build check fmt fmt-check clippy deny tidy setup test test-browser test-clients clients-table test-tokens lb-test test-full soak fuzz bench k8s-validate k8s-generate clean
+.PHONY: help run demo build check fmt fmt-check clippy deny tidy setup test test-browser test-clients clients-table test-tokens \
+  lb-test k8s-validate k8s-generate deploy-validate image-test test-full soak fuzz bench clean
 
 help: ## Show this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  %-13s %s\n", $$1, $$2 }'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  %-15s %s\n", $$1, $$2 }'
 
 run: ## Build and start one gateway in --dev with its demo page, on the embedded broker unless SLUICE__REDIS__URL is set
 	@scripts/run
@@ -51,6 +52,9 @@ test: setup ## Build, then unit, simulator, script and CLI tests and the scenari
 	@$(STAGE) tokens 2 scripts/tokens
 	@$(STAGE) lb 3 scripts/lb --short
 	@$(STAGE) kubernetes 3 scripts/k8s-validate --quick
+	@$(STAGE) deploy 2 scripts/deploy-validate
+	@$(STAGE) static-programs 6 scripts/static-programs debug
+	@$(STAGE) images 2 scripts/image-test --quick
 	@$(STAGE) --summary
 
 test-browser: setup ## Chromium through nginx against three gateways and Redis, all of them real
@@ -68,6 +72,12 @@ test-tokens: setup ## Mint tokens with the libraries of several languages and sh
 
 lb-test: setup ## nginx, HAProxy, Envoy and Caddy before real gateways, with the right settings and with wrong ones
 	@scripts/lb
+
+deploy-validate: ## Lint the Dockerfile, judge the compose file, judge and run the systemd units, without a Docker engine
+	@scripts/deploy-validate
+
+image-test: ## Build the images around programs as shipped, and run them from their own root
+	@scripts/image-test
 
 test-full: test soak ## The same, then the tests marked as slow, and the soak
 	@$(STAGE) --first slow 60 $(CARGO) test $(ALL) --no-fail-fast --lib --bins --test '*' -- --ignored --skip independent_clients
