@@ -19,6 +19,7 @@ pub mod proxy;
 pub mod publisher;
 pub mod redis;
 pub mod resp;
+pub mod rollout;
 pub mod shapes;
 pub mod sse;
 pub mod stage;

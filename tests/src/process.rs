@@ -18,6 +18,7 @@ pub enum Signal {
     Kill,
     Stop,
     Continue,
+    Hangup,
 }
 
 impl Signal {
@@ -28,6 +29,7 @@ impl Signal {
             Signal::Kill => "KILL",
             Signal::Stop => "STOP",
             Signal::Continue => "CONT",
+            Signal::Hangup => "HUP",
         }
     }
 }
@@ -64,6 +66,23 @@ pub fn state(pid: u32) -> Result<char> {
         .chars()
         .next()
         .context("an empty state in /proc")
+}
+
+/// The processes whose parent is `pid`, in the order of their ids.
+pub fn children(pid: u32) -> Result<Vec<u32>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc")? {
+        let name = entry?.file_name();
+        let Some(one) = name.to_str().and_then(|name| name.parse().ok()) else {
+            continue;
+        };
+        // One that is gone by now is nobody's child.
+        if stat_field(one, 4).is_ok_and(|parent| parent == pid.to_string()) {
+            found.push(one);
+        }
+    }
+    found.sort_unstable();
+    Ok(found)
 }
 
 /// User and system CPU time used so far, from `/proc/<pid>/stat`, at the kernel's 100 ticks a second.
@@ -112,6 +131,7 @@ mod tests {
         })
         .await?;
         assert!(resident_bytes(pid)? > 0);
+        assert!(children(std::process::id())?.contains(&pid));
         cpu_time(pid)?;
         child.kill()?;
         child.wait()?;

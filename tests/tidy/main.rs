@@ -6,6 +6,7 @@ mod documents;
 mod files;
 mod layers;
 mod limits;
+mod reference;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
