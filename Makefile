@@ -8,7 +8,7 @@ STAGE := scripts/stage
 SOAK_SEEDS ?= 10000
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo build check fmt fmt-check clippy deny tidy setup test test-browser test-clients clients-table test-tokens test-full soak fuzz bench rollout-drill reference clean
+.PHONY: help run demo build check fmt fmt-check clippy deny tidy setup test test-browser test-clients clients-table test-tokens test-full soak fuzz bench rollout-drill docs reference clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  %-13s %s\n", $$1, $$2 }'
@@ -78,6 +78,9 @@ bench: setup ## Measure idle memory, fan-out and publishing, one line of JSON ea
 
 rollout-drill: ## Replace three nodes behind nginx one by one under 5,000 clients, and judge what they saw: RUNS=3
 	@scripts/rollout-drill
+
+docs: ## Build the site of these documents into target/docs/site and check its links
+	@scripts/docs
 
 reference: ## Renew what is generated in the documents: the reference of docs/configuration.md
 	SLUICE_UPDATE_DOCS=1 $(CARGO) test $(ALL) --test tidy reference

@@ -7,6 +7,7 @@
 pub mod checker;
 pub mod client;
 pub mod cursor;
+pub mod held;
 pub mod http;
 pub mod installed;
 pub mod journal;

@@ -102,6 +102,17 @@ pub fn resident_bytes(pid: u32) -> Result<u64> {
     Ok(kib * 1024)
 }
 
+/// Memory that the kernel keeps for itself in slabs, all of the machine's: sockets are there, and whatever else goes on.
+pub fn kernel_slab_bytes() -> Result<u64> {
+    let memory = fs::read_to_string("/proc/meminfo")?;
+    let line = memory
+        .lines()
+        .find_map(|line| line.strip_prefix("Slab:"))
+        .context("no Slab in /proc/meminfo")?;
+    let kib: u64 = line.trim().trim_end_matches(" kB").trim().parse()?;
+    Ok(kib * 1024)
+}
+
 /// Field `number` (from 1, as in proc(5)) of `/proc/<pid>/stat`; fields 1 and 2 are not offered.
 fn stat_field(pid: u32, number: usize) -> Result<String> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))
