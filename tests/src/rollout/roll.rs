@@ -206,8 +206,8 @@ impl<'a> Site<'a> {
         }
         sleep_until(deleted + self.plan.pre_stop).await;
         let streams = old.metrics().await?.total("sluice_connections");
-        old.terminate()?;
         let told = Instant::now();
+        old.terminate()?;
         let status = old.until_ended(self.plan.deadline + ENDING).await?;
         ensure!(status.success(), "{} ended with {status}", old.name);
         Ok(Drained {

@@ -124,4 +124,5 @@ def main() -> int:
     return 1 if complaints else 0
 
 
-sys.exit(main())
+if __name__ == "__main__":
+    sys.exit(main())
