@@ -1,5 +1,6 @@
 //! `sluice-gateway`: configuration, logging, listeners, run, exit code.
 
+use std::io::IsTerminal as _;
 use std::net::{SocketAddr, TcpListener};
 use std::process::ExitCode;
 
@@ -7,6 +8,7 @@ use clap::Parser;
 use sluice_gateway::config::{
     Args, Config, ConfigError, LogConfig, LogFormat, process_environment,
 };
+use sluice_gateway::healthcheck;
 use sluice_gateway::server::{self, Listeners};
 use socket2::SockRef;
 use tokio::signal::unix::{SignalKind, signal};
@@ -24,6 +26,9 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
     let args = Args::parse();
+    if args.healthcheck {
+        return healthcheck(&args);
+    }
     let config = match Config::load(&args, process_environment()) {
         Ok(config) => config,
         Err(error) => {
@@ -45,6 +50,23 @@ fn main() -> ExitCode {
     }
     match start(config) {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("sluice-gateway: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Asks the node that runs already: for images that hold nothing but this binary.
+fn healthcheck(args: &Args) -> ExitCode {
+    let asked = Config::admin_bind(args, process_environment())
+        .map_err(|error| error.to_string())
+        .and_then(|bind| healthcheck::ask(bind).map_err(|error| error.to_string()));
+    match asked {
+        Ok(()) => {
+            println!("alive");
+            ExitCode::SUCCESS
+        }
         Err(error) => {
             eprintln!("sluice-gateway: {error}");
             ExitCode::FAILURE
@@ -109,10 +131,17 @@ fn log(config: &LogConfig) -> anyhow::Result<()> {
         .with_default(LevelFilter::TRACE)
         .with_targets(READS_REQUESTS.map(|target| (target, LevelFilter::INFO)));
     let log = tracing_subscriber::registry().with(wanted).with(heard);
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
     match config.format {
         LogFormat::Human => log.with(lines).try_init()?,
-        LogFormat::Json => log.with(lines.json()).try_init()?,
+        // Flat: no field is to be looked for in another.
+        LogFormat::Json => {
+            let lines = lines.json().flatten_event(true);
+            let lines = lines.with_current_span(false).with_span_list(false);
+            log.with(lines).try_init()?;
+        }
     }
     Ok(())
 }

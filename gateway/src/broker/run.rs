@@ -18,7 +18,7 @@ use super::outside::{Backend, Done, LoopMetrics, Outside};
 use super::redis::{DataLink, Outlets, Redis};
 use super::reports::{self, Counters, Reporter};
 use super::standing::Shelf;
-use super::{BackendSettings, Broker, BrokerSettings, Command, Push, TICK, WorkerPort};
+use super::{BackendSettings, Broker, BrokerSettings, Command, Push, TICK, WorkerPort, used};
 use crate::hub::exchange::ToWorker;
 use crate::hub::node::Node;
 use crate::metrics::Metrics;
@@ -67,6 +67,7 @@ pub fn start(
         BackendSettings::Redis(redis) => Some(redis.keys.clone()),
     };
     let runtimes = metrics.runtimes.clone();
+    used::set(&settings, &metrics.limits);
     let leases = Leases::new(settings.leases, keys, metrics.limits.clone());
     let orders = orders(&settings, &clock, metrics);
     let broker = Broker {
@@ -193,7 +194,7 @@ impl Loop {
         let (backend, subscriber, connected) = match &settings.backend {
             BackendSettings::Embedded(embedded) => {
                 metrics.broker.connected.set(1);
-                let embedded = Embedded::new(*embedded, settings.events);
+                let embedded = Embedded::new(*embedded, settings.events, settings.canary);
                 (Backend::Embedded(Box::new(embedded)), None, Some(connected))
             }
             BackendSettings::Redis(redis) => {
@@ -203,8 +204,7 @@ impl Loop {
                     metrics: metrics.broker.clone(),
                     limits: metrics.limits.clone(),
                 };
-                let (redis, subscriber) =
-                    Redis::new(redis, settings, settings.events, clock.clone(), outlets)?;
+                let (redis, subscriber) = Redis::new(redis, settings, clock.clone(), outlets)?;
                 (Backend::Redis(redis), Some(subscriber), None)
             }
         };
@@ -422,6 +422,8 @@ impl Loop {
     fn tick(&mut self) {
         let now = self.outside.clock.now();
         self.outside.count_limits();
+        let waiting = self.commands.len().max(self.pushes.len());
+        self.outside.tell_limits(waiting, self.node.backfills());
         if let Backend::Redis(redis) = &self.outside.backend
             && redis.has_overflowed()
         {

@@ -70,6 +70,15 @@ pub struct Opening {
     pub expires_at: Option<Expiry>,
 }
 
+impl Opening {
+    /// Whether it is the node's own canary: reserved channels are given to nobody else. It is left out of whatever counts,
+    /// lists or ends streams of users.
+    #[must_use]
+    pub fn is_own(&self) -> bool {
+        self.channels.iter().any(Channel::is_reserved)
+    }
+}
+
 /// When the right to read ends. The same moment twice, since the clocks differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Expiry {
@@ -108,6 +117,10 @@ pub struct StreamLimits {
 /// What a stream was, told once it has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ended {
+    pub id: ConnectionId,
+    pub shape: Shape,
+    /// How many it read.
+    pub channels: usize,
     pub reason: CloseReason,
     pub duration: Duration,
     pub events: u64,

@@ -2,6 +2,7 @@
 
 mod explain;
 mod index;
+pub mod lag;
 pub mod list;
 mod memory;
 mod obey;
@@ -9,6 +10,7 @@ mod renewal;
 mod seating;
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rand::rngs::SmallRng;
@@ -27,6 +29,7 @@ use crate::hub::ring::Ring;
 use crate::hub::sabotage::{Mutant, sabotaged};
 use crate::reasons::CloseReason;
 use index::Index;
+use lag::{Lag, Rounds};
 use memory::Memory;
 
 /// Streams that one tick can look at without being felt.
@@ -35,25 +38,6 @@ const SWEPT_AT_ONCE: usize = 20_000;
 const ROUND: usize = 8;
 /// Bytes that have been due for so long are not being fetched.
 const STALLED: Duration = Duration::from_secs(1);
-
-/// A stream that is more events behind than this is counted as lagging.
-pub const LAGGING_EVENTS: u64 = 100;
-
-/// How far streams are behind their channels, as the last round of sweeps has seen it. Polls keep no pace.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Lag {
-    /// Events that the last of them is behind.
-    pub most: u64,
-    /// Streams that are more than [`LAGGING_EVENTS`] behind.
-    pub lagging: usize,
-}
-
-impl Lag {
-    fn add(&mut self, behind: u64) {
-        self.most = self.most.max(behind);
-        self.lagging += usize::from(behind > LAGGING_EVENTS);
-    }
-}
 
 /// A channel as one worker sees it.
 #[derive(Debug)]
@@ -92,6 +76,8 @@ pub struct Worker<T> {
     names: HashMap<Channel, usize>,
     channels: Slab<LocalChannel>,
     streams: Slab<Stream<T>>,
+    /// How many of them are the node's own.
+    own: usize,
     /// Those that can be renewed, by name.
     index: Index,
     memory: Memory,
@@ -100,9 +86,7 @@ pub struct Worker<T> {
     outbox: VecDeque<ToNode>,
     serial: u64,
     swept: usize,
-    /// Of the round of sweeps that is over, and of the one under way.
-    lag: Lag,
-    lag_so_far: Lag,
+    lag: Rounds,
     draining: Option<(Duration, Duration)>,
     rng: SmallRng,
     tally: Tally,
@@ -119,12 +103,12 @@ impl<T: Transport> Worker<T> {
             names: HashMap::new(),
             channels: Slab::new(),
             streams: Slab::new(),
+            own: 0,
             opening: VecDeque::new(),
             outbox: VecDeque::new(),
             serial: 0,
             swept: 0,
-            lag: Lag::default(),
-            lag_so_far: Lag::default(),
+            lag: Rounds::default(),
             draining: None,
             rng: SmallRng::seed_from_u64(seed),
             tally: Tally::default(),
@@ -135,6 +119,7 @@ impl<T: Transport> Worker<T> {
     pub fn open(&mut self, opening: &Opening, transport: T, now: Duration) -> usize {
         let end_at = self.end_of(opening, now);
         let stream = Stream::new(transport, opening, now, end_at, self.limits.heartbeat);
+        self.own += usize::from(stream.own);
         let key = self.streams.insert(stream);
         if opening.expires_at.is_some() {
             self.index.add(opening.id, &opening.holder, key);
@@ -156,12 +141,17 @@ impl<T: Transport> Worker<T> {
             return Pull::End;
         };
         let mut questions = Vec::new();
+        let mut untold = Tally::default();
         let mut around = Around {
             channels: &self.channels,
             limits: &self.limits,
             now,
             wall,
-            tally: &mut self.tally,
+            tally: if stream.own {
+                &mut untold
+            } else {
+                &mut self.tally
+            },
             jitter: self.rng.random(),
             questions: &mut questions,
         };
@@ -183,12 +173,19 @@ impl<T: Transport> Worker<T> {
     pub fn remove(&mut self, key: usize, now: Duration) -> Option<Ended> {
         let stream = self.streams.try_remove(key)?;
         self.index.remove(stream.id, &stream.holder, key);
-        self.memory.ended(&stream, &self.channels, now);
+        if stream.own {
+            self.own -= 1;
+        } else {
+            self.memory.ended(&stream, &self.channels, now);
+        }
         for (index, seat) in stream.seats.iter().enumerate() {
             self.withdraw(key, index, seat);
             self.leave(seat);
         }
         Some(Ended {
+            id: stream.id,
+            shape: stream.shape,
+            channels: stream.seats.len(),
             reason: stream.close.unwrap_or(CloseReason::ClientGone),
             duration: now.saturating_sub(stream.opened_at),
             events: stream.events,
@@ -199,7 +196,18 @@ impl<T: Transport> Worker<T> {
     /// A message from the node, in the order of its queue.
     pub fn hear(&mut self, message: ToWorker, now: Duration) {
         match message {
-            ToWorker::Next { channel, entry, .. } => self.next(&channel, entry, now),
+            ToWorker::Next { channel, entry, .. } => {
+                let frame = match &entry {
+                    Entry::Event(frame) if frame.trace().is_some() => Some(Arc::clone(frame)),
+                    Entry::Event(_) | Entry::Ephemeral(_) | Entry::Reset(_) => None,
+                };
+                let streams = self.next(&channel, entry, now);
+                if let Some(frame) = frame
+                    && let Some(all) = frame.handed_to(streams)
+                {
+                    self.tally.handed.push((frame, all));
+                }
+            }
             ToWorker::Stand { channel, at } => self.stand(&channel, at, now),
             ToWorker::Placed { ticket, placed } => self.placed(ticket, placed, now),
         }
@@ -232,7 +240,7 @@ impl<T: Transport> Worker<T> {
             self.swept = (self.swept + 1) % self.streams.capacity().max(1);
             self.sweep(self.swept, now);
             if self.swept == 0 {
-                self.lag = std::mem::take(&mut self.lag_so_far);
+                self.lag.end();
             }
         }
         if let Some(then) = now.checked_sub(self.limits.ring_age) {
@@ -262,7 +270,7 @@ impl<T: Transport> Worker<T> {
     ) -> usize {
         let channels = &self.channels;
         let mut ended = 0;
-        for (_, stream) in &mut self.streams {
+        for (_, stream) in self.streams.iter_mut().filter(|(_, stream)| !stream.own) {
             let bystander = Bystander {
                 id: stream.id,
                 holder: &stream.holder,
@@ -280,40 +288,41 @@ impl<T: Transport> Worker<T> {
 
     /// Cuts the connection of every stream, as a failing network would, and gives their number.
     pub fn cut(&mut self) -> usize {
-        for (_, stream) in &mut self.streams {
+        for (_, stream) in self.streams.iter_mut().filter(|(_, stream)| !stream.own) {
             stream.transport.abort();
         }
-        self.streams.len()
+        self.streams()
     }
 
-    /// Streams here.
+    /// Streams of users here.
     #[must_use]
     pub fn streams(&self) -> usize {
-        self.streams.len()
+        self.streams.len() - self.own
     }
 
     /// Seats here: one per stream and channel.
     #[must_use]
     pub fn seats(&self) -> usize {
-        self.channels
-            .iter()
-            .map(|(_, local)| local.members.len())
-            .sum()
+        self.users_channels().map(|local| local.members.len()).sum()
     }
 
     /// How far streams are behind, at most a round of sweeps ago.
     #[must_use]
     pub fn lag(&self) -> Lag {
-        self.lag
+        self.lag.last
     }
 
     /// How many seats each channel here has.
     #[must_use]
     pub fn subscribers(&self) -> Vec<(Channel, usize)> {
-        let channels = self.channels.iter();
-        channels
-            .map(|(_, local)| (local.name.clone(), local.members.len()))
+        self.users_channels()
+            .map(|local| (local.name.clone(), local.members.len()))
             .collect()
+    }
+
+    fn users_channels(&self) -> impl Iterator<Item = &LocalChannel> {
+        let channels = self.channels.iter().map(|(_, local)| local);
+        channels.filter(|local| !local.name.is_reserved())
     }
 
     /// The transport of a stream.
@@ -392,21 +401,25 @@ impl<T: Transport> Worker<T> {
         }
     }
 
-    fn next(&mut self, channel: &Channel, entry: Entry, now: Duration) {
+    /// Wakes everyone on a channel, and gives their number.
+    fn next(&mut self, channel: &Channel, entry: Entry, now: Duration) -> usize {
         let Some(local) = self
             .names
             .get(channel)
             .and_then(|n| self.channels.get_mut(*n))
         else {
-            return;
+            return 0;
         };
-        let Some(ring) = &mut local.ring else { return };
+        let Some(ring) = &mut local.ring else {
+            return 0;
+        };
         ring.push(entry, now);
         for (key, _) in &local.members {
             if let Some(stream) = self.streams.get_mut(*key) {
                 stream.notify(now);
             }
         }
+        local.members.len()
     }
 
     fn sweep(&mut self, key: usize, now: Duration) {
@@ -435,7 +448,7 @@ impl<T: Transport> Worker<T> {
                 fallen |= ring.has_lost(next) || waits;
             }
         }
-        self.lag_so_far.add(behind);
+        self.lag.add(behind);
         let unread = stream.due_since.is_some_and(|since| since + age <= now);
         if (fallen || unread) && !sabotaged(Mutant::SkipEvicted) {
             stream.close = Some(stream.close.unwrap_or(CloseReason::SlowConsumer));

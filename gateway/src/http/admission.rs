@@ -48,6 +48,7 @@ pub struct Gate {
     publishes: Option<Rates<Publisher>>,
     /// Subjects are told apart by a keyed hash, so that a table of them has a fixed size.
     hashers: [RandomState; 2],
+    entries: usize,
 }
 
 /// Whose events are counted together.
@@ -60,9 +61,29 @@ enum Publisher {
 /// The right to one stream or poll, under a name of its own; dropped, everything is free again.
 pub struct Admitted {
     pub id: ConnectionId,
-    _node: Permit,
+    /// Nothing for the node's own canary, which takes nobody's place and which no drain waits for.
+    node: Option<Permit>,
     _address: Option<Share<AddressKey>>,
     _lease: Option<Lease>,
+}
+
+impl Admitted {
+    /// The node's own canary, which no limit counts.
+    #[must_use]
+    pub fn canary() -> Admitted {
+        Admitted {
+            id: ConnectionId::from_bytes(rand::random()),
+            node: None,
+            _address: None,
+            _lease: None,
+        }
+    }
+
+    /// Whether it is the node's own stream.
+    #[must_use]
+    pub fn is_own(&self) -> bool {
+        self.node.is_none()
+    }
 }
 
 impl Gate {
@@ -76,7 +97,23 @@ impl Gate {
             attempts: settings.attempts.map(|pace| Rates::new(pace, entries)),
             publishes: settings.publishes.map(|pace| Rates::new(pace, entries)),
             hashers: [RandomState::new(), RandomState::new()],
+            entries,
         }
+    }
+
+    /// Addresses whose rate is remembered, or publishers, whichever are more.
+    #[must_use]
+    pub fn remembers(&self) -> usize {
+        let addresses = self.attempts.as_ref().map(Rates::remembered);
+        let publishers = self.publishes.as_ref().map(Rates::remembered);
+        addresses.max(publishers).unwrap_or(0)
+    }
+
+    /// The most of either; 0 where no rate is limited.
+    #[must_use]
+    pub fn may_remember(&self) -> usize {
+        let counts = self.attempts.is_some() || self.publishes.is_some();
+        if counts { self.entries } else { 0 }
     }
 
     fn publisher(&self, request: &HttpRequest, grant: &Grant) -> Publisher {
@@ -156,7 +193,7 @@ pub async fn admit(
     };
     Ok(Admitted {
         id,
-        _node: node,
+        node: Some(node),
         _address: address,
         _lease: lease,
     })

@@ -14,6 +14,7 @@ use futures_util::stream;
 use super::accept::{self, MediaType};
 use super::admission;
 use super::body;
+use super::canary;
 use super::credentials::{count_denied, is_url_secret, recognise_reader, spends_ticket};
 use super::params::{self, SubscribeRequest};
 use super::peer::Peer;
@@ -22,6 +23,7 @@ use super::refusal::Refusal;
 use super::renewal;
 use super::routes::Public;
 use super::streams::LocalStreams;
+use super::told::{Caller, Refused};
 use crate::auth::{Action, AuthError, Grant};
 use crate::connection::shapes::{Shape, sse};
 use crate::connection::{ConnectionId, Opening, blocks};
@@ -37,6 +39,9 @@ pub async fn get(
     public: web::Data<Public>,
     streams: web::Data<LocalStreams>,
 ) -> Result<HttpResponse, Problem> {
+    if canary::asks(&request, &public) {
+        return canary::open(&request, &public, &streams);
+    }
     let attempt = admission::attempt_stream(&request, &public);
     let wanted = from_query(&request, &public);
     if let (Err(refusal), Ok(wanted)) = (attempt, &wanted) {
@@ -132,7 +137,8 @@ async fn subscribe(
         MediaType::Ndjson => Shape::Ndjson,
     };
     let opening = opening(&wanted, shape, (admitted.id, &grant), public);
-    Ok(stream_head(request, media_type).body(streams.open(&opening, peer, admitted)))
+    let body = streams.open(&opening, peer, admitted, Caller::of(request));
+    Ok(stream_head(request, media_type).body(body))
 }
 
 /// Counts a request that could not be understood.
@@ -234,7 +240,7 @@ pub(super) fn opening(
 }
 
 /// The headers that keep proxies from holding events back.
-fn stream_head(request: &HttpRequest, media_type: MediaType) -> HttpResponseBuilder {
+pub(super) fn stream_head(request: &HttpRequest, media_type: MediaType) -> HttpResponseBuilder {
     let cache_control = if is_url_secret(request) {
         "private, no-store, no-transform"
     } else {
@@ -299,5 +305,7 @@ fn ended(
     if request.version() < Version::HTTP_2 {
         response.force_close();
     }
-    response.body(block.freeze())
+    let mut response = response.body(block.freeze());
+    Refused::Stream(reason).note_on(&mut response);
+    response
 }

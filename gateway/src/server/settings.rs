@@ -17,7 +17,8 @@ use crate::broker::embedded::EmbeddedSettings;
 use crate::broker::leases::LeaseSettings;
 use crate::broker::redis::{Certificates, RedisSettings, Topology};
 use crate::broker::reports::ReportSettings;
-use crate::broker::{BackendSettings, Broker, BrokerSettings};
+use crate::broker::{BackendSettings, Broker, BrokerSettings, canary};
+use crate::canary::Pass;
 use crate::config::{BrokerMode, Config, Functions, RedisConfig, SubjectPolicy};
 use crate::connection::StreamLimits;
 use crate::http::admin::access::Access;
@@ -37,7 +38,7 @@ use crate::http::transport::{Crowd, Http2Limits, Transport};
 use crate::hub::chain::ChainLimits;
 use crate::hub::node::NodeLimits;
 use crate::hub::ring::RingLimits;
-use crate::lifecycle::Drain;
+use crate::lifecycle::{Admission, Drain};
 use crate::metrics::Metrics;
 
 /// Descriptors kept for everything but streams: Redis, listeners, probes, files.
@@ -84,6 +85,11 @@ pub(super) fn sockets_per_worker(limit: usize, workers: usize) -> usize {
     share(limit, descriptors(), workers)
 }
 
+/// Sockets that all workers together may hold.
+pub(super) fn sockets(admission: &Admission, workers: usize) -> usize {
+    sockets_per_worker(admission.limit(), workers).saturating_mul(workers)
+}
+
 fn share(limit: usize, descriptors: usize, workers: usize) -> usize {
     let most = descriptors.saturating_sub(OTHER_DESCRIPTORS);
     let idle = limit.saturating_add(IDLE_SOCKETS);
@@ -127,6 +133,7 @@ pub(super) fn broker(config: &Config) -> Result<BrokerSettings, String> {
             audit_interval: config.redis.audit_interval,
         },
         events: events(config),
+        canary: canary::terms(events(config), config.canary.interval),
         worker_queue: limits.worker_queue,
         queue: limits.broker_queue,
         new_heads_per_second: limits.new_heads_per_second,
@@ -235,7 +242,7 @@ pub(super) fn streams(config: &Config) -> StreamLimits {
 }
 
 /// The name of this node: as configured, or made once.
-fn node_name(config: &Config) -> String {
+pub(super) fn node_name(config: &Config) -> String {
     static MADE: LazyLock<String> = LazyLock::new(|| {
         let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
         default_name(host.trim(), std::process::id(), rand::random())
@@ -324,7 +331,7 @@ fn leases(config: &Config) -> Option<LeaseSettings> {
 /// How a listener takes its connections.
 pub(super) fn transport(
     config: &Config,
-    tls: Option<Arc<ServerConfig>>,
+    (tls, canary): (Option<Arc<ServerConfig>>, Option<Pass>),
     metrics: &Metrics,
 ) -> Transport {
     Transport {
@@ -342,15 +349,17 @@ pub(super) fn transport(
         },
         tls,
         ended: metrics.transport.ended.clone(),
-        crowd: crowd(config),
+        open: Admission::new(usize::MAX),
+        crowd: crowd(config, canary),
     }
 }
 
-fn crowd(config: &Config) -> Option<Crowd> {
+fn crowd(config: &Config, canary: Option<Pass>) -> Option<Crowd> {
     let most = config.limits.sockets_per_ip;
     (most > 0).then(|| Crowd {
         shares: Arc::new(Shares::new(most)),
         forwarding: forwarding(config),
+        canary,
     })
 }
 

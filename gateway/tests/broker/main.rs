@@ -4,11 +4,13 @@
 mod harness;
 
 mod acl;
+mod canary;
 mod connection;
 mod delivery;
 mod foreign;
 mod leases;
 mod library;
+mod metrics;
 mod orders;
 mod renewal;
 mod reports;

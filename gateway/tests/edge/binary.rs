@@ -65,13 +65,14 @@ fn a_printed_configuration_hides_its_secrets() {
     let environment = [
         ("SLUICE__AUTH__MODE", "jwt"),
         ("SLUICE__AUTH__JWT__SECRET", SECRET),
-        ("SLUICE__REDIS__URL", "redis://user:canary@redis.example"),
+        ("SLUICE__REDIS__URL", "redis://user:canary-p@redis.example"),
     ];
     let (code, stdout, stderr) = run(&["--print-config"], &environment);
     assert_eq!((code, stderr.as_str()), (Some(0), ""), "{stdout}");
     assert!(stdout.contains("mode = \"jwt\""), "{stdout}");
     assert!(stdout.contains("[redacted]"), "{stdout}");
-    assert!(!stdout.contains("canary"), "{stdout}");
+    // `[canary]` is a section.
+    assert!(!stdout.contains("canary-"), "{stdout}");
 }
 
 /// Dropped, it is killed.
@@ -103,9 +104,8 @@ fn dev_says_where_it_is_and_serves_the_first_page() {
     for line in BufReader::new(stderr).lines() {
         let line = line.expect("UTF-8");
         let json: serde_json::Value = serde_json::from_str(&line).expect("JSON");
-        let fields = &json["fields"];
-        if fields["message"] == "listening" {
-            let address = fields["public"].as_str().expect("an address");
+        if json["message"] == "listening" {
+            let address = json["public"].as_str().expect("an address");
             public = Some(address.parse::<SocketAddr>().expect("an address"));
         }
         warned |= json["level"] == "WARN" && line.contains("embedded broker");

@@ -2,6 +2,7 @@
 //! connection under a supervisor of our own.
 
 mod batch;
+mod canary;
 mod control;
 mod data;
 mod glance;
@@ -12,6 +13,7 @@ mod report;
 mod standing;
 mod subscriber;
 mod tickets;
+mod timed;
 mod topology;
 
 use std::sync::Arc;
@@ -19,7 +21,6 @@ use std::time::Duration;
 
 use sluice_wire::channel::Channel;
 use sluice_wire::keys::Keys;
-use sluice_wire::publish::Defaults;
 use tokio::sync::{mpsc, watch};
 
 pub(super) use data::DataLink;
@@ -28,6 +29,7 @@ pub(super) use subscriber::Subscriber;
 pub use topology::{Certificates, Topology};
 
 use self::subscriber::Wishes;
+use self::timed::Timed;
 use super::clock::Clock;
 use super::reports::ReportSettings;
 use super::{BrokerSettings, Push};
@@ -67,14 +69,14 @@ impl Redis {
     pub(super) fn new(
         settings: &RedisSettings,
         broker: &BrokerSettings,
-        events: Defaults,
         clock: Clock,
         outlets: Outlets,
     ) -> Result<(Redis, Subscriber), redis::RedisError> {
         let data = Arc::new(DataLink::new(
             settings,
-            events,
-            (broker.new_heads_per_second, outlets.limits.clone()),
+            (broker.events, broker.canary),
+            broker.new_heads_per_second,
+            (outlets.limits.clone(), Timed::new(outlets.metrics.clone())),
             clock,
         )?);
         let wishes = Arc::new(Wishes::default());

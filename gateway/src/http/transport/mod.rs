@@ -23,9 +23,11 @@ use tokio_rustls::TlsAcceptor;
 pub use frames::Http2Limits;
 pub use socket::Socket;
 
+use crate::canary::Pass;
 use crate::http::admission::shares::{Share, Shares};
 use crate::http::forwarded::{AddressKey, Forwarding};
 use crate::http::peer::{self, SocketOptions};
+use crate::lifecycle::Admission;
 use crate::metrics::Counters;
 use crate::reasons::TransportEnd;
 use frames::PREFACE;
@@ -48,6 +50,8 @@ pub struct Transport {
     /// Absent: plain TCP, with HTTP/2 for clients that begin with its preface.
     pub tls: Option<Arc<ServerConfig>>,
     pub ended: Counters<TransportEnd>,
+    /// Counts sockets that are open; it refuses none.
+    pub open: Admission,
     /// Sockets of one address; nothing where they are not counted.
     pub crowd: Option<Crowd>,
 }
@@ -57,6 +61,8 @@ pub struct Transport {
 pub struct Crowd {
     pub shares: Arc<Shares<AddressKey>>,
     pub forwarding: Forwarding,
+    /// The node's own canary takes no place.
+    pub canary: Option<Pass>,
 }
 
 /// A socket's place among those of its address.
@@ -77,6 +83,7 @@ impl Transport {
         }
         let address = socket.peer_addr().ok();
         let place = self.place(address)?;
+        let counted = self.open.admit();
         // Pinned here, so that the socket is closed after its end is counted.
         let begun = pin!(tokio::time::timeout(
             self.head_timeout,
@@ -95,7 +102,7 @@ impl Transport {
         } else {
             Socket::http1(io, early, &self)
         };
-        let socket = socket.in_place(place);
+        let socket = socket.in_place(place, counted);
         Ok((socket, protocol, address))
     }
 
@@ -104,7 +111,8 @@ impl Transport {
         let (Some(crowd), Some(address)) = (&self.crowd, address) else {
             return Ok(None);
         };
-        if crowd.forwarding.trusts(address.ip()) {
+        let is_own = |pass: &Pass| pass.is_from(address);
+        if crowd.forwarding.trusts(address.ip()) || crowd.canary.as_ref().is_some_and(is_own) {
             return Ok(None);
         }
         let place = crowd.shares.take(address.ip().into());
