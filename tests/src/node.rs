@@ -57,6 +57,12 @@ impl NodeSettings {
         self.0.insert(name, value.into());
         self
     }
+
+    /// The same without the variable `name`, for a program that does not know it.
+    pub fn without(mut self, name: &str) -> NodeSettings {
+        self.0.remove(name);
+        self
+    }
 }
 
 /// A gateway process; killed when dropped.

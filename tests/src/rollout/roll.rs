@@ -3,6 +3,8 @@
 use std::{
     collections::{BTreeSet, HashMap},
     net::SocketAddr,
+    path::Path,
+    process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
@@ -165,7 +167,10 @@ impl<'a> Site<'a> {
             let settings = settings.with("SLUICE__NODE__NAME", &name);
             let url = redis.url();
             nodes.push(match &plan.old_program {
-                Some(program) => Node::spawn_program(program, lab.dir(), &name, &url, settings)?,
+                Some(program) => {
+                    let settings = known_to(program, settings)?;
+                    Node::spawn_program(program, lab.dir(), &name, &url, settings)?
+                }
                 None => Node::spawn(lab.dir(), &name, &url, settings)?,
             });
         }
@@ -234,6 +239,19 @@ fn settings(plan: &Plan) -> NodeSettings {
     NodeSettings::default()
         .with("SLUICE__DRAIN__DEADLINE", text(deadline))
         .with("SLUICE__DRAIN__READINESS_LEAD", text(lead))
+}
+
+/// What of these settings an older program knows: a setting it does not know stops its start.
+fn known_to(program: &Path, settings: NodeSettings) -> Result<NodeSettings> {
+    const CANARY: &str = "SLUICE__CANARY__ENABLED";
+    let mut check = Command::new(program);
+    check.args(["--dev", "--check-config"]).env(CANARY, "false");
+    let check = check.stdin(Stdio::null()).output();
+    let check = check.with_context(|| program.display().to_string())?;
+    Ok(match check.status.success() {
+        true => settings,
+        false => settings.without(CANARY),
+    })
 }
 
 async fn open(plan: &Plan, stage: &Stage, front: SocketAddr) -> Result<Vec<Client>> {
