@@ -13,6 +13,7 @@ import urllib.parse
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 LINK = re.compile(r"\]\(([^)\s]+)\)|(?:src|srcset|href)=\"([^\"]+)\"")
+README = re.compile(r"(\]\((?![a-z]+:)[^)\s]*?)README\.md")
 ELSEWHERE = re.compile(r"^(?:[a-z][a-z0-9+.-]*:|//)", re.IGNORECASE)
 
 
@@ -42,8 +43,10 @@ def stage(folder: pathlib.Path) -> list[pathlib.Path]:
     listed = []
     for page in pages:
         (source / page).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(ROOT / page, source / page)
-        for link in links((ROOT / page).read_text(encoding="utf-8")):
+        text = (ROOT / page).read_text(encoding="utf-8")
+        # mdBook makes index.html of a README.md, and leaves the links to it as they are.
+        (source / page).write_text(README.sub(r"\1index.md", text), encoding="utf-8")
+        for link in links(text):
             target = inside((ROOT / page).parent / link)
             if (ROOT / target).is_dir():
                 listed.append(target)
@@ -112,7 +115,8 @@ def main() -> int:
     parser.add_argument("--into", required=True, type=pathlib.Path)
     args = parser.parse_args()
     listed = stage(args.into)
-    subprocess.run([args.mdbook.resolve(), "--log-level", "warn", "build", args.into], check=True)
+    quiet = {**os.environ, "MDBOOK_LOG": os.environ.get("MDBOOK_LOG", "warn")}
+    subprocess.run([args.mdbook.resolve(), "build", args.into], check=True, env=quiet)
     site = args.into / "site"
     for folder in listed:
         list_folder(site, folder)
