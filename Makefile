@@ -9,7 +9,7 @@ SOAK_SEEDS ?= 10000
 
 .DEFAULT_GOAL := help
 .PHONY: help run demo build check fmt fmt-check clippy deny tidy setup test test-browser test-clients clients-table test-tokens \
-  lb-test k8s-validate k8s-generate deploy-validate image-test test-full soak fuzz bench clean
+  lb-test k8s-validate k8s-generate deploy-validate image-test rollout-drill test-full soak fuzz bench docs reference clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  %-15s %s\n", $$1, $$2 }'
@@ -97,6 +97,15 @@ k8s-validate: ## Render the Kubernetes manifests and judge them, offline: schema
 
 k8s-generate: ## Renew what Kubernetes takes of the rules and dashboards in grafana/
 	@scripts/k8s-generate
+
+rollout-drill: ## Replace three nodes behind nginx one by one under 5,000 clients, and judge what they saw: RUNS=3
+	@scripts/rollout-drill
+
+docs: ## Build the site of these documents into target/docs/site and check its links
+	@scripts/docs
+
+reference: ## Renew what is generated in the documents: the reference of docs/configuration.md
+	SLUICE_UPDATE_DOCS=1 $(CARGO) test $(ALL) --test tidy reference
 
 clean: ## Remove what was built
 	$(CARGO) clean

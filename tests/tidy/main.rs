@@ -3,10 +3,12 @@
 //! repeated here.)
 
 mod balancers;
+mod book;
 mod documents;
 mod files;
 mod layers;
 mod limits;
+mod reference;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
