@@ -194,7 +194,7 @@ impl Run {
                     );
                     self.seen[worker].places[n] = Some(at);
                 }
-                ToWorker::Next { channel, entry } => {
+                ToWorker::Next { channel, entry, .. } => {
                     self.next(worker, world::number(&channel), &entry)
                 }
                 ToWorker::Placed { ticket, placed } => self.placed(ticket.connection, &placed),

@@ -54,6 +54,10 @@ macro_rules! labels {
     };
 }
 
+mod node;
+
+pub use node::{NodeLimit, RedisCommand, ThreadClass};
+
 labels! {
     /// Why a stream ended. Every stream ends through exactly one.
     CloseReason {
@@ -423,6 +427,9 @@ mod tests {
         check::<AdminOutcome>();
         check::<LimitName>();
         check::<JwksOutcome>();
+        check::<RedisCommand>();
+        check::<NodeLimit>();
+        check::<ThreadClass>();
     }
 
     #[test]

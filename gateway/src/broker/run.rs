@@ -23,7 +23,7 @@ use crate::hub::exchange::ToWorker;
 use crate::hub::node::Node;
 use crate::metrics::Metrics;
 use crate::orders::{ConnectionId, Order};
-use crate::reasons::{DropReason, SyncCause};
+use crate::reasons::{DropReason, SyncCause, ThreadClass};
 
 /// Messages taken from one queue before the others have their turn.
 const BATCH: usize = 256;
@@ -66,6 +66,7 @@ pub fn start(
         BackendSettings::Embedded(_) => None,
         BackendSettings::Redis(redis) => Some(redis.keys.clone()),
     };
+    let runtimes = metrics.runtimes.clone();
     let leases = Leases::new(settings.leases, keys, metrics.limits.clone());
     let orders = orders(&settings, &clock, metrics);
     let broker = Broker {
@@ -88,6 +89,7 @@ pub fn start(
         .name("sluice-broker".into())
         .spawn(move || {
             let _guard = runtime.enter();
+            runtimes.add_this(ThreadClass::Broker);
             match Loop::new(
                 &settings,
                 (queues, asked, orders, leases),

@@ -7,6 +7,7 @@ use sluice_wire::position::Position;
 use super::blocks::Status;
 use crate::hub::exchange::{Reset, Start};
 use crate::hub::frame::EventFrame;
+use crate::hub::ring::Ring;
 use crate::hub::sabotage::{Mutant, sabotaged};
 use crate::reasons::ResetReason;
 
@@ -71,6 +72,16 @@ impl Seat {
             }
         };
         owed && self.place.is_none() && !sabotaged(Mutant::PartialCursor)
+    }
+
+    /// Events that it has still to send, as far as this worker holds them.
+    #[must_use]
+    pub fn behind(&self, ring: &Ring) -> u64 {
+        match &self.state {
+            State::Live { next } => ring.end().saturating_sub(*next),
+            State::Replaying { events, next } => (events.len() - next) as u64,
+            State::Asking { .. } | State::Probed(_) | State::Unsettled | State::Resetting(_) => 0,
+        }
     }
 
     /// The place that it began with.

@@ -36,6 +36,25 @@ const ROUND: usize = 8;
 /// Bytes that have been due for so long are not being fetched.
 const STALLED: Duration = Duration::from_secs(1);
 
+/// A stream that is more events behind than this is counted as lagging.
+pub const LAGGING_EVENTS: u64 = 100;
+
+/// How far streams are behind their channels, as the last round of sweeps has seen it. Polls keep no pace.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lag {
+    /// Events that the last of them is behind.
+    pub most: u64,
+    /// Streams that are more than [`LAGGING_EVENTS`] behind.
+    pub lagging: usize,
+}
+
+impl Lag {
+    fn add(&mut self, behind: u64) {
+        self.most = self.most.max(behind);
+        self.lagging += usize::from(behind > LAGGING_EVENTS);
+    }
+}
+
 /// A channel as one worker sees it.
 #[derive(Debug)]
 pub struct LocalChannel {
@@ -81,6 +100,9 @@ pub struct Worker<T> {
     outbox: VecDeque<ToNode>,
     serial: u64,
     swept: usize,
+    /// Of the round of sweeps that is over, and of the one under way.
+    lag: Lag,
+    lag_so_far: Lag,
     draining: Option<(Duration, Duration)>,
     rng: SmallRng,
     tally: Tally,
@@ -101,6 +123,8 @@ impl<T: Transport> Worker<T> {
             outbox: VecDeque::new(),
             serial: 0,
             swept: 0,
+            lag: Lag::default(),
+            lag_so_far: Lag::default(),
             draining: None,
             rng: SmallRng::seed_from_u64(seed),
             tally: Tally::default(),
@@ -175,7 +199,7 @@ impl<T: Transport> Worker<T> {
     /// A message from the node, in the order of its queue.
     pub fn hear(&mut self, message: ToWorker, now: Duration) {
         match message {
-            ToWorker::Next { channel, entry } => self.next(&channel, entry, now),
+            ToWorker::Next { channel, entry, .. } => self.next(&channel, entry, now),
             ToWorker::Stand { channel, at } => self.stand(&channel, at, now),
             ToWorker::Placed { ticket, placed } => self.placed(ticket, placed, now),
         }
@@ -207,6 +231,9 @@ impl<T: Transport> Worker<T> {
         for _ in 0..count {
             self.swept = (self.swept + 1) % self.streams.capacity().max(1);
             self.sweep(self.swept, now);
+            if self.swept == 0 {
+                self.lag = std::mem::take(&mut self.lag_so_far);
+            }
         }
         if let Some(then) = now.checked_sub(self.limits.ring_age) {
             for (_, local) in &mut self.channels {
@@ -272,6 +299,12 @@ impl<T: Transport> Worker<T> {
             .iter()
             .map(|(_, local)| local.members.len())
             .sum()
+    }
+
+    /// How far streams are behind, at most a round of sweeps ago.
+    #[must_use]
+    pub fn lag(&self) -> Lag {
+        self.lag
     }
 
     /// How many seats each channel here has.
@@ -390,19 +423,19 @@ impl<T: Transport> Worker<T> {
         } else if stream.keeps_up() && stream.warning_is_due(now, self.limits.expiring_lead) {
             stream.notify(now);
         }
-        let fallen = stream.keeps_up()
-            && stream.seats.iter().any(|seat| {
-                let State::Live { next } = seat.state else {
-                    return false;
-                };
-                let ring = self
-                    .channels
-                    .get(seat.channel)
-                    .and_then(|local| local.ring.as_ref());
-                ring.is_some_and(|ring| {
-                    ring.has_lost(next) || ring.arrived(next).is_some_and(|at| at + age <= now)
-                })
-            });
+        let (mut fallen, mut behind) = (false, 0);
+        for seat in stream.seats.iter().filter(|_| stream.keeps_up()) {
+            let channel = self.channels.get(seat.channel);
+            let Some(ring) = channel.and_then(|local| local.ring.as_ref()) else {
+                continue;
+            };
+            behind = behind.max(seat.behind(ring));
+            if let State::Live { next } = seat.state {
+                let waits = ring.arrived(next).is_some_and(|at| at + age <= now);
+                fallen |= ring.has_lost(next) || waits;
+            }
+        }
+        self.lag_so_far.add(behind);
         let unread = stream.due_since.is_some_and(|since| since + age <= now);
         if (fallen || unread) && !sabotaged(Mutant::SkipEvicted) {
             stream.close = Some(stream.close.unwrap_or(CloseReason::SlowConsumer));

@@ -84,6 +84,8 @@ async fn healthz(probes: web::Data<Probes>) -> HttpResponse {
 
 /// Metrics as Prometheus text.
 async fn metrics(probes: web::Data<Probes>) -> Result<HttpResponse, Problem> {
+    let is_ready = probes.health.readiness() == Readiness::Ready;
+    probes.metrics.node.ready.set(i64::from(is_ready));
     let text = probes
         .metrics
         .render()

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use actix_web::body::{BodySize, MessageBody};
 use bytes::Bytes;
+use prometheus::IntGauge;
 use prometheus::local::LocalHistogram;
 use tokio::sync::{broadcast, watch};
 use tokio::time::{MissedTickBehavior, interval};
@@ -20,14 +21,15 @@ use super::admin::connections::Question;
 use super::admission::Admitted;
 use super::dev::CutOrder;
 use super::peer::{Peer, PeerStreams};
+use crate::broker::clock::Clock;
 use crate::broker::reports::Count;
 use crate::broker::{Broker, WorkerPort};
 use crate::connection::stream::Pull;
 use crate::connection::worker::Worker;
 use crate::connection::{Ended, Opening, StreamLimits, Transport};
-use crate::hub::exchange::WorkerId;
+use crate::hub::exchange::{ToWorker, WorkerId};
 use crate::lifecycle::Drain;
-use crate::metrics::{ConnectionMetrics, HubMetrics, LimitMetrics};
+use crate::metrics::{ConnectionMetrics, HubMetrics, LimitMetrics, Part};
 use crate::reasons::{CloseReason, LimitName};
 
 /// Messages taken from the node before connections have their turn.
@@ -54,6 +56,11 @@ struct Local {
     /// Gathered here and added to the node's at every tick: a histogram that
     /// all workers share would cost more than the delivery it measures.
     latency: RefCell<LocalHistogram>,
+    ring_lag: LocalHistogram,
+    fanout: LocalHistogram,
+    /// This worker's part in how far streams are behind, and how many of its are far behind.
+    lag: Part,
+    lagging: Cell<usize>,
 }
 
 /// The way out through an HTTP response body.
@@ -90,6 +97,10 @@ impl LocalStreams {
             id: port.worker,
             broker,
             latency: RefCell::new(metrics.0.delivery_latency_seconds.local()),
+            ring_lag: metrics.0.ring_lag_seconds.local(),
+            fanout: metrics.0.fanout_seconds.local(),
+            lag: metrics.0.lag_events.part(),
+            lagging: Cell::new(0),
             metrics: metrics.0,
             hub: metrics.1,
             limits: metrics.2,
@@ -148,9 +159,7 @@ impl LocalStreams {
                     if count == 0 {
                         return;
                     }
-                    let mut worker = self.0.worker.borrow_mut();
-                    let now = clock.now();
-                    messages.drain(..).for_each(|message| worker.hear(message, now));
+                    self.hear(&mut messages, &clock);
                 }
                 Ok(()) = drain.changed() => {
                     let ending = *drain.borrow_and_update();
@@ -174,14 +183,32 @@ impl LocalStreams {
         }
     }
 
+    /// Takes what the node has said. Measured once per event, not per stream.
+    fn hear(&self, messages: &mut Vec<ToWorker>, clock: &Clock) {
+        let mut worker = self.0.worker.borrow_mut();
+        let mut now = clock.now();
+        for message in messages.drain(..) {
+            let emitted = message.emitted();
+            worker.hear(message, now);
+            if let Some(emitted) = emitted {
+                let since = |now: Duration| now.saturating_sub(emitted).as_secs_f64();
+                self.0.ring_lag.observe(since(now));
+                now = clock.now();
+                self.0.fanout.observe(since(now));
+            }
+        }
+    }
+
     fn tick(&self, now: Duration) {
         let mut worker = self.0.worker.borrow_mut();
         worker.tick(now);
-        let seats = worker.seats();
-        let before = self.0.seats.replace(seats);
-        let change = i64::try_from(seats).unwrap_or(0) - i64::try_from(before).unwrap_or(0);
-        self.0.metrics.subscriptions.add(change);
+        let lag = worker.lag();
+        self.0.lag.set(lag.most);
+        change(&self.0.metrics.lagging, &self.0.lagging, lag.lagging);
+        change(&self.0.metrics.subscriptions, &self.0.seats, worker.seats());
         self.0.latency.borrow().flush();
+        self.0.ring_lag.flush();
+        self.0.fanout.flush();
     }
 
     fn subscribers(&self) -> Count {
@@ -283,6 +310,12 @@ impl LocalStreams {
             tracing::info!(%reason, seconds, events, bytes, "stream ended");
         }
     }
+}
+
+/// Tells this worker's part of a gauge that all workers share.
+fn change(gauge: &IntGauge, told: &Cell<usize>, now: usize) {
+    let before = told.replace(now);
+    gauge.add(i64::try_from(now).unwrap_or(0) - i64::try_from(before).unwrap_or(0));
 }
 
 /// Ends the process when the task that holds it panics. The runtime would swallow the panic, and the worker's

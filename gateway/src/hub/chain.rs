@@ -461,7 +461,7 @@ impl Chain {
                 reason,
             };
             self.listeners
-                .tell(&self.channel, &Entry::Reset(reset), step.world);
+                .tell(&self.channel, &Entry::Reset(reset), step.now, step.world);
         }
     }
 
@@ -471,12 +471,14 @@ impl Chain {
             self.missing = None;
         }
         let entry = Entry::Event(EventFrame::new(&self.channel, event));
-        self.listeners.tell(&self.channel, &entry, step.world);
+        self.listeners
+            .tell(&self.channel, &entry, step.now, step.world);
     }
 
     fn emit_ephemeral<W: World>(&mut self, data: bytes::Bytes, step: &mut Step<'_, W>) {
         step.world.note(Note::FromEphemeral);
         let entry = Entry::Ephemeral(EphemeralFrame::new(&self.channel, data));
-        self.listeners.tell(&self.channel, &entry, step.world);
+        self.listeners
+            .tell(&self.channel, &entry, step.now, step.world);
     }
 }

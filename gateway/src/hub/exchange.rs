@@ -2,6 +2,7 @@
 //! the node asks of the broker. Plain values: no queue and no I/O lives here.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use sluice_wire::channel::Channel;
 use sluice_wire::event::Event;
@@ -59,10 +60,29 @@ pub enum ToNode {
 pub enum ToWorker {
     /// The worker's view of the channel starts here, whatever it held before.
     Stand { channel: Channel, at: Position },
-    /// The next thing that happened on the channel.
-    Next { channel: Channel, entry: Entry },
+    /// The next thing that happened on the channel; emitted then, by the node's clock.
+    Next {
+        channel: Channel,
+        entry: Entry,
+        at: Duration,
+    },
     /// The answer to an attach.
     Placed { ticket: Ticket, placed: Placed },
+}
+
+impl ToWorker {
+    /// When the event that this hands over was emitted; nothing where it is no event.
+    #[must_use]
+    pub fn emitted(&self) -> Option<Duration> {
+        match self {
+            ToWorker::Next {
+                entry: Entry::Event(_) | Entry::Ephemeral(_),
+                at,
+                ..
+            } => Some(*at),
+            ToWorker::Next { .. } | ToWorker::Stand { .. } | ToWorker::Placed { .. } => None,
+        }
+    }
 }
 
 /// One thing that happens on a channel, in order.

@@ -1,5 +1,7 @@
 //! The workers that follow one channel, and which of them know where it stands.
 
+use std::time::Duration;
+
 use sluice_wire::channel::Channel;
 use sluice_wire::position::Position;
 
@@ -56,11 +58,18 @@ impl Listeners {
 
     /// Hands an entry to everyone who stands; one whose queue is full stands
     /// no longer and is told its place anew when there is room.
-    pub fn tell<W: World>(&mut self, channel: &Channel, entry: &Entry, world: &mut W) {
+    pub fn tell<W: World>(
+        &mut self,
+        channel: &Channel,
+        entry: &Entry,
+        at: Duration,
+        world: &mut W,
+    ) {
         for listener in self.0.iter_mut().filter(|listener| listener.stands) {
             let message = ToWorker::Next {
                 channel: channel.clone(),
                 entry: entry.clone(),
+                at,
             };
             if world.send(listener.worker, message).is_err() {
                 world.note(Note::WorkerOverflow);

@@ -3,49 +3,37 @@
 
 use std::fs;
 
-use prometheus::core::{Collector, Desc};
-use prometheus::proto::MetricFamily;
 use prometheus::{Counter, Gauge};
+
+use super::kinds::metrics;
 
 /// Clock ticks per second in `/proc`: fixed to 100 in Linux's interface to programs, whatever the kernel's own.
 const TICKS_PER_SECOND: f64 = 100.0;
 
-/// CPU, memory, descriptors and start time. Elsewhere than on Linux they stay 0.
-pub struct ProcessMetrics {
-    cpu_seconds: Counter,
-    resident_bytes: Gauge,
-    open_fds: Gauge,
-    max_fds: Gauge,
-    threads: Gauge,
-    start_time_seconds: Gauge,
+metrics! {
+    /// CPU, memory, descriptors and start time. Elsewhere than on Linux they stay 0.
+    pub struct ProcessMetrics {
+        /// User and system CPU time spent.
+        pub cpu_seconds: Counter = "process_cpu_seconds_total",
+        /// Resident memory.
+        pub resident_bytes: Gauge = "process_resident_memory_bytes",
+        /// Open file descriptors.
+        pub open_fds: Gauge = "process_open_fds",
+        /// File descriptors allowed.
+        pub max_fds: Gauge = "process_max_fds",
+        /// Threads.
+        pub threads: Gauge = "process_threads",
+        /// Start of the process, Unix time.
+        pub start_time_seconds: Gauge = "process_start_time_seconds",
+    }
 }
 
 impl ProcessMetrics {
-    /// Makes the metrics; nothing is read before the first scrape.
-    ///
-    /// # Errors
-    /// Never in practice: the names are valid.
-    pub fn new() -> prometheus::Result<ProcessMetrics> {
-        Ok(ProcessMetrics {
-            cpu_seconds: Counter::new(
-                "process_cpu_seconds_total",
-                "User and system CPU time spent.",
-            )?,
-            resident_bytes: Gauge::new("process_resident_memory_bytes", "Resident memory.")?,
-            open_fds: Gauge::new("process_open_fds", "Open file descriptors.")?,
-            max_fds: Gauge::new("process_max_fds", "File descriptors allowed.")?,
-            threads: Gauge::new("process_threads", "Threads.")?,
-            start_time_seconds: Gauge::new(
-                "process_start_time_seconds",
-                "Start of the process, Unix time.",
-            )?,
-        })
-    }
-
-    fn read(&self) -> Option<()> {
+    /// What cannot be read keeps its last value: a scrape must not fail for it.
+    pub(super) fn read(&self) -> Option<()> {
         let stat = fs::read_to_string("/proc/self/stat").ok()?;
         let stat = Stat::parse(&stat)?;
-        // A counter can only be raised; a scrape beside this one may have raised it already.
+        // A counter can only be raised.
         self.cpu_seconds
             .inc_by((stat.cpu_seconds - self.cpu_seconds.get()).max(0.0));
         self.threads.set(stat.threads);
@@ -59,32 +47,6 @@ impl ProcessMetrics {
         self.open_fds
             .set(fs::read_dir("/proc/self/fd").ok()?.count() as f64);
         Some(())
-    }
-
-    fn parts(&self) -> [&dyn Collector; 6] {
-        [
-            &self.cpu_seconds,
-            &self.resident_bytes,
-            &self.open_fds,
-            &self.max_fds,
-            &self.threads,
-            &self.start_time_seconds,
-        ]
-    }
-}
-
-impl Collector for ProcessMetrics {
-    fn desc(&self) -> Vec<&Desc> {
-        self.parts().into_iter().flat_map(Collector::desc).collect()
-    }
-
-    fn collect(&self) -> Vec<MetricFamily> {
-        // What cannot be read keeps its last value: a scrape must not fail for it.
-        let _ = self.read();
-        self.parts()
-            .into_iter()
-            .flat_map(Collector::collect)
-            .collect()
     }
 }
 
@@ -117,6 +79,7 @@ fn field(text: &str, name: &str) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::kinds::Place;
     use super::*;
 
     #[test]
@@ -132,7 +95,8 @@ mod tests {
     #[cfg(target_os = "linux")]
     #[test]
     fn this_process_has_memory_descriptors_and_a_start() {
-        let metrics = ProcessMetrics::new().expect("names are valid");
+        let place = Place::new(&prometheus::Registry::new());
+        let metrics = ProcessMetrics::register(&place).expect("registers");
         metrics.read().expect("/proc is readable");
         assert!(metrics.resident_bytes.get() > 1e6);
         assert!(metrics.open_fds.get() >= 3.0 && metrics.open_fds.get() <= metrics.max_fds.get());

@@ -1,91 +1,169 @@
-//! Names, and counts that begin at zero.
+//! Every metric is documented as it is declared, begins at 0, and counts for itself.
+
+use std::collections::BTreeMap;
+
+use prometheus::proto::MetricType;
 
 use super::*;
+use crate::reasons::{CloseReason, NodeLimit, ResetReason};
 
-fn rendered() -> String {
-    let metrics = Metrics::register(&Registry::new()).expect("registers");
+fn metrics() -> Metrics {
+    Metrics::register(&Registry::new()).expect("registers")
+}
+
+fn rendered(metrics: &Metrics) -> String {
     String::from_utf8(metrics.render().expect("renders")).expect("UTF-8")
 }
 
-/// The names that dashboards, alerts and documents rely on.
+/// The two tables of docs/metrics.md as the registry would write them.
+fn tables(registry: &Registry) -> String {
+    let (mut names, mut values) = (String::new(), String::new());
+    for family in registry.gather() {
+        let mut labels: Vec<(String, Vec<String>)> = Vec::new();
+        for label in family
+            .get_metric()
+            .iter()
+            .flat_map(|metric| metric.get_label())
+        {
+            let value = label.value().to_owned();
+            match labels.iter_mut().find(|(name, _)| name == label.name()) {
+                Some((_, known)) if known.contains(&value) => {}
+                Some((_, known)) => known.push(value),
+                None => labels.push((label.name().to_owned(), vec![value])),
+            }
+        }
+        let kind = match family.get_field_type() {
+            MetricType::COUNTER => "counter",
+            MetricType::GAUGE => "gauge",
+            MetricType::HISTOGRAM => "histogram",
+            MetricType::SUMMARY | MetricType::UNTYPED => panic!("{}", family.name()),
+        };
+        let named: Vec<&str> = labels.iter().map(|(name, _)| name.as_str()).collect();
+        let named = match named.is_empty() {
+            true => String::new(),
+            false => format!("{{{}}}", named.join(",")),
+        };
+        let (name, help) = (family.name(), family.help());
+        names += &format!("| `{name}{named}` | {kind} | {help} |\n");
+        // The version is not one of a closed set.
+        for (label, mut known) in labels.into_iter().filter(|(label, _)| label != "version") {
+            known.sort_unstable();
+            values += &format!("| `{name}{{{label}}}` | `{}` |\n", known.join("`, `"));
+        }
+    }
+    format!(
+        "| metric | type | meaning |\n| --- | --- | --- |\n{names}\n## Label values\n\n\
+         | metric | values |\n| --- | --- |\n{values}"
+    )
+}
+
+/// Names, types, HELP, labels and their values: what is missing, too much, doubled or different fails. To mend the page,
+/// put there what is printed.
 #[test]
-fn names_are_as_promised() {
-    let text = rendered();
-    let names: Vec<&str> = text
-        .lines()
-        .filter_map(|line| line.strip_prefix("# TYPE "))
-        .filter(|line| line.starts_with("sluice_"))
-        .collect();
-    assert_eq!(
-        names,
-        [
-            "sluice_admin_commands_total counter",
-            "sluice_audit_findings_total counter",
-            "sluice_auth_failures_total counter",
-            "sluice_build_info gauge",
-            "sluice_bytes_sent_total counter",
-            "sluice_channels gauge",
-            "sluice_connection_duration_seconds histogram",
-            "sluice_connections gauge",
-            "sluice_connections_closed_total counter",
-            "sluice_connections_opened_total counter",
-            "sluice_connections_rejected_total counter",
-            "sluice_delivery_latency_seconds histogram",
-            "sluice_draining gauge",
-            "sluice_events_delivered_total counter",
-            "sluice_events_dropped_total counter",
-            "sluice_events_received_total counter",
-            "sluice_gaps_found_total counter",
-            "sluice_jwks_age_seconds gauge",
-            "sluice_jwks_keys gauge",
-            "sluice_jwks_refreshes_total counter",
-            "sluice_latency_clamped_total counter",
-            "sluice_leases gauge",
-            "sluice_leases_skipped_total counter",
-            "sluice_limit_connections gauge",
-            "sluice_limit_hits_total counter",
-            "sluice_published_total counter",
-            "sluice_redis_connected gauge",
-            "sluice_redis_reconnects_total counter",
-            "sluice_redis_silence_seconds gauge",
-            "sluice_replay_events_total counter",
-            "sluice_replay_requests_total counter",
-            "sluice_resets_told_total counter",
-            "sluice_standing_orders gauge",
-            "sluice_stragglers_total counter",
-            "sluice_subscriptions gauge",
-            "sluice_syncs_total counter",
-            "sluice_tls_certificate_expiry_timestamp_seconds gauge",
-            "sluice_tls_reloads_total counter",
-            "sluice_transport_ended_total counter",
-            "sluice_worker_overflows_total counter",
-        ]
+fn the_page_of_metrics_is_what_the_registry_has() {
+    let page = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/metrics.md"));
+    let registry = Registry::new();
+    let registered = Metrics::register(&registry).expect("registers");
+    let wanted = tables(&registered.place.registry);
+    let begin = page.find("| metric | type").expect("the tables");
+    let end = page.find("\n## How to read them").expect("their end");
+    assert!(
+        page[begin..end] == wanted,
+        "docs/metrics.md must say:\n\n{wanted}"
     );
+}
+
+/// Names and units follow what Prometheus asks for, and HELP is a sentence.
+#[test]
+fn names_have_prefix_and_unit_and_help_is_a_sentence() {
+    for family in metrics().place.registry.gather() {
+        let (name, help) = (family.name(), family.help());
+        assert!(
+            name.starts_with("sluice_") || name.starts_with("process_"),
+            "{name}"
+        );
+        let is_counter = family.get_field_type() == MetricType::COUNTER;
+        assert_eq!(name.ends_with("_total"), is_counter, "{name}");
+        if family.get_field_type() == MetricType::HISTOGRAM {
+            assert!(name.ends_with("_seconds"), "{name}");
+        }
+        assert!(
+            help.len() > 5 && help.ends_with('.') && !help.contains('\n'),
+            "{name}: {help}"
+        );
+    }
 }
 
 /// A rate over a counter that appears only with its first event misses that event.
 #[test]
-fn labelled_counters_begin_at_zero() {
-    let text = rendered();
+fn every_value_of_every_label_begins_at_zero() {
+    let text = rendered(&metrics());
     for reason in CloseReason::ALL {
-        assert!(
-            text.contains(&format!(
-                "sluice_connections_closed_total{{reason=\"{reason}\"}} 0\n"
-            )),
-            "{text}"
-        );
+        let sample = format!("sluice_connections_closed_total{{reason=\"{reason}\"}} 0\n");
+        assert!(text.contains(&sample), "{text}");
     }
-    assert!(text.contains("sluice_events_received_total{source=\"ephemeral\"} 0\n"));
-    assert!(text.contains("sluice_auth_failures_total{code=\"token_expired\"} 0\n"));
+    for sample in [
+        "sluice_events_received_total{source=\"ephemeral\"} 0\n",
+        "sluice_auth_failures_total{code=\"token_expired\"} 0\n",
+        "sluice_redis_command_errors_total{class=\"audit\"} 0\n",
+        "sluice_redis_command_duration_seconds_count{class=\"ticket\"} 0\n",
+        "sluice_admin_commands_total{command=\"explain\",outcome=\"refused\"} 0\n",
+        "sluice_limit{limit=\"sockets\"} 0\n",
+        "sluice_runtime_busy_seconds_total{thread=\"broker\"} 0\n",
+    ] {
+        assert!(text.contains(sample), "{sample}");
+    }
 }
 
 #[test]
 fn a_counter_counts_its_own_label() {
-    let metrics = Metrics::register(&Registry::new()).expect("registers");
+    let metrics = metrics();
     metrics.hub.resets_told.of(ResetReason::Failover).inc();
-    let text = String::from_utf8(metrics.render().expect("renders")).expect("UTF-8");
+    metrics.limits.tell(NodeLimit::Backfills, 3);
+    let text = rendered(&metrics);
     assert!(text.contains("sluice_resets_told_total{reason=\"failover\"} 1\n"));
     assert!(text.contains("sluice_resets_told_total{reason=\"trimmed\"} 0\n"));
+    assert!(text.contains("sluice_limit_used{limit=\"backfills\"} 3\n"));
+    assert!(text.contains("sluice_limit_used{limit=\"sockets\"} 0\n"));
+}
+
+/// Of a label with two names, each pair is one of its own.
+#[test]
+fn pairs_of_labels_do_not_meet() {
+    use crate::reasons::{AdminCommand, AdminOutcome};
+    let metrics = metrics();
+    let mut counts = BTreeMap::new();
+    for (n, command) in AdminCommand::ALL.iter().enumerate() {
+        for (m, outcome) in AdminOutcome::ALL.iter().enumerate() {
+            let count = (10 * n + m) as u64;
+            metrics
+                .control
+                .commands
+                .of((*command, *outcome))
+                .inc_by(count);
+            counts.insert((command.as_label(), outcome.as_label()), count);
+        }
+    }
+    let text = rendered(&metrics);
+    for ((command, outcome), count) in counts {
+        let sample = format!("{{command=\"{command}\",outcome=\"{outcome}\"}} {count}\n");
+        assert!(text.contains(&sample), "{sample}");
+    }
+}
+
+/// The node tells the most that any thread has told last.
+#[test]
+fn the_peak_is_that_of_the_thread_that_is_worst() {
+    let metrics = metrics();
+    let (one, two) = (
+        metrics.connections.lag_events.part(),
+        metrics.connections.lag_events.part(),
+    );
+    one.set(7);
+    two.set(400);
+    assert!(rendered(&metrics).contains("sluice_client_lag_events 400\n"));
+    two.set(0);
+    assert!(rendered(&metrics).contains("sluice_client_lag_events 7\n"));
 }
 
 /// Two gateways fit in one process.

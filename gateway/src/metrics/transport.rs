@@ -1,50 +1,24 @@
 //! What is counted below HTTP: connections that were ended there, and the certificate.
 
-use prometheus::{IntGauge, Registry};
+use prometheus::IntGauge;
 
-use super::{Counters, gauge};
+use super::kinds::{Counters, metrics};
 use crate::reasons::{ReloadOutcome, TransportEnd};
 
-/// Connections below HTTP.
-#[derive(Clone)]
-pub struct TransportMetrics {
-    pub ended: Counters<TransportEnd>,
-}
-
-/// The gateway's own certificate.
-#[derive(Clone)]
-pub struct TlsMetrics {
-    pub expiry: IntGauge,
-    pub reloads: Counters<ReloadOutcome>,
-}
-
-impl TransportMetrics {
-    pub(super) fn register(r: &Registry) -> prometheus::Result<TransportMetrics> {
-        Ok(TransportMetrics {
-            ended: Counters::register(
-                r,
-                "sluice_transport_ended_total",
-                "Connections ended below HTTP, without an answer, by cause.",
-                "cause",
-            )?,
-        })
+metrics! {
+    /// Connections below HTTP.
+    pub struct TransportMetrics {
+        /// Connections ended below HTTP, without an answer, by cause.
+        pub ended: Counters<TransportEnd> = "sluice_transport_ended_total" by "cause",
     }
 }
 
-impl TlsMetrics {
-    pub(super) fn register(r: &Registry) -> prometheus::Result<TlsMetrics> {
-        Ok(TlsMetrics {
-            expiry: gauge(
-                r,
-                "sluice_tls_certificate_expiry_timestamp_seconds",
-                "When the certificate in use expires, in Unix seconds; 0 without TLS.",
-            )?,
-            reloads: Counters::register(
-                r,
-                "sluice_tls_reloads_total",
-                "Changed certificate files, by what came of them.",
-                "outcome",
-            )?,
-        })
+metrics! {
+    /// The gateway's own certificate.
+    pub struct TlsMetrics {
+        /// When the certificate in use expires, in Unix seconds; 0 without TLS.
+        pub expiry: IntGauge = "sluice_tls_certificate_expiry_timestamp_seconds",
+        /// Changed certificate files, by what came of them.
+        pub reloads: Counters<ReloadOutcome> = "sluice_tls_reloads_total" by "outcome",
     }
 }

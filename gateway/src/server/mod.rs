@@ -35,7 +35,8 @@ use crate::http::routes::{self, Public};
 use crate::http::streams::LocalStreams;
 use crate::http::transport::{Transport, listen::listen};
 use crate::lifecycle::{Admission, Drain};
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Runtimes};
+use crate::reasons::ThreadClass;
 
 /// Bound sockets: tests bind port 0, and nothing is bound before the configuration is proved.
 pub struct Listeners {
@@ -127,7 +128,9 @@ pub async fn run(
         broker.revocations().clone(),
     );
     let admin = (listeners.admin, transport(None));
-    let admin = admin_server(&config, admin, probes, commands, shared)?;
+    let runtimes = metrics.runtimes.clone();
+    runtimes.add_this(ThreadClass::Main);
+    let admin = admin_server(&config, admin, (probes, runtimes), commands, shared)?;
     let keys = metrics.keys.clone();
     let node = Node {
         handles: [public.handle(), admin.handle()],
@@ -200,6 +203,7 @@ impl WorkerSeats {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .pop()?;
+        self.metrics.runtimes.add_this(ThreadClass::Worker);
         Some(LocalStreams::start(
             port,
             self.broker.clone(),
@@ -283,7 +287,7 @@ fn public_server(
 fn admin_server(
     config: &Config,
     (listener, transport): (TcpListener, Transport),
-    probes: Probes,
+    (probes, runtimes): (Probes, Runtimes),
     commands: Admin,
     public: web::Data<Public>,
 ) -> Result<Server, RunError> {
@@ -294,6 +298,7 @@ fn admin_server(
         .disable_signals()
         .shutdown_timeout(STOP_SECONDS);
     let server = listen(builder, ("admin", listener), transport, move || {
+        runtimes.add_this(ThreadClass::Admin);
         App::new()
             .app_data(public.clone())
             .app_data(head.clone())
@@ -342,9 +347,12 @@ impl Node {
         let Drain { lead, window } = settings::drain(config);
         tracing::info!(?lead, ?window, streams = self.admission.open(), "draining");
         self.health.drain();
-        self.metrics.draining.set(1);
+        self.metrics.node.draining.set(1);
         self.drain.send_replace(Some(Drain { lead, window }));
-        let until = Instant::now() + lead + window + Duration::from_secs(1);
+        let end = Instant::now() + lead + window;
+        let remaining = &self.metrics.node.drain_remaining;
+        remaining.until(end.into_std());
+        let until = end + Duration::from_secs(1);
         // New callers are told to go elsewhere for as long as the load balancer may send them.
         sleep(lead).await;
         while self.admission.open() > 0 && Instant::now() < until {

@@ -118,7 +118,8 @@ fn publish(worker: &mut Worker<Peer>, channel: &str, n: u64, now: Duration) {
     };
     let channel = name(channel);
     let entry = Entry::Event(EventFrame::new(&channel, event));
-    worker.hear(ToWorker::Next { channel, entry }, now);
+    let at = now;
+    worker.hear(ToWorker::Next { channel, entry, at }, now);
 }
 
 fn pull(worker: &mut Worker<Peer>, key: usize, now: Duration) -> Pull {

@@ -351,6 +351,7 @@ fn what_a_live_start_or_a_reset_skipped_is_said() {
         ToWorker::Next {
             channel,
             entry: Entry::Reset(reset),
+            at: now,
         },
         now,
     );

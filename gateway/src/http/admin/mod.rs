@@ -95,7 +95,7 @@ impl Admin {
     ) -> Result<HttpResponse, Problem> {
         let peer = request.peer_addr().map(|peer| peer.to_string());
         let peer = peer.unwrap_or_default();
-        let count = |outcome| self.metrics.commands(command, outcome).inc();
+        let count = |outcome| self.metrics.commands.of((command, outcome)).inc();
         if let Err(problem) = self.access.check(request.headers()) {
             count(AdminOutcome::Unauthorized);
             let code = problem.code().as_str();
