@@ -34,10 +34,10 @@ function axes({ svg, width, height }, [from, to], [low, high], label) {
     svg.append(element('line', { x1: LEFT, x2: width - 4, y1: y(number), y2: y(number), stroke: '#e8eaed' }));
     if (step % 2 === 0) svg.append(element('text', { x: LEFT - 5, y: y(number) + 3, 'text-anchor': 'end' }, label(number)));
   }
-  for (let step = 0; step <= 3; step += 1) {
-    const time = from + ((to - from) * step) / 3;
-    const anchor = ['start', 'middle', 'middle', 'end'][step];
-    svg.append(element('text', { x: x(time), y: height - 2, 'text-anchor': anchor }, `-${Math.round(to - time)} s`));
+  for (let step = 0; step <= 2; step += 1) {
+    const time = from + ((to - from) * step) / 2;
+    const anchor = ['start', 'middle', 'end'][step];
+    svg.append(element('text', { x: x(time), y: height - 2, 'text-anchor': anchor }, step === 2 ? 'now' : `${Math.round(time - to)} s`));
   }
   return { x, y };
 }
@@ -64,7 +64,9 @@ function drawSeries(host, series, range, { unit, custom = {}, thresholds, max, m
   const numbers = drawn.flatMap(({ points }) => points.map(([, number]) => number));
   const lines = custom.thresholdsStyle ? thresholds.steps.filter(({ value }) => value !== null) : [];
   const highest = Math.max(...numbers, 0);
-  const high = max ?? roundUp(Math.max(highest, highest === 0 ? 1e-9 : 0, ...lines.filter(({ value }) => value < highest * 3).map(({ value }) => value))) ;
+  const near = lines.map(({ value }) => value).filter((value) => value < highest * 3);
+  const scale = unit === 'bytes' ? 2 ** 20 : 1;
+  const high = max ?? scale * roundUp(Math.max(highest, 1e-9, ...near) / scale);
   const low = min === undefined ? Math.min(...numbers, 0) : min;
   const place = canvas(host);
   const top = high > 1e-8 ? high : 1;
