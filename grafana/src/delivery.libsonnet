@@ -41,7 +41,7 @@ dashboard(
                 [[p.rate('sluice_events_received_total', 'source'), '{{source}}']]),
       p.stacked('Events delivered', 'Events written to streams, one for each reader.', 'ops',
                 [[p.rate('sluice_events_delivered_total', 'node'), '{{node}}']]),
-      p.stacked('Bytes sent', 'Bytes written to streams, heartbeats among them.', 'Bps',
+      p.stacked('Bytes sent', 'Bytes written to streams, heartbeats among them. They are counted when a stream ends, so that long streams show as steps.', 'Bps',
                 [[p.rate('sluice_bytes_sent_total', 'node'), '{{node}}']]),
       p.series('Readers of an event', 'Events delivered for each that was received: how far the nodes fan out.', 'short',
                [['%s / (%s > 0)' % [p.rate('sluice_events_delivered_total'), p.rate('sluice_events_received_total')], 'readers']]),
