@@ -69,11 +69,7 @@ fn stored(event: &Event) -> Result<Event, sluice_wire::FrameError> {
         ("t", tag.into()),
         ("d", event.data.clone()),
     ];
-    let optional = [
-        ("e", &event.event_type),
-        ("i", &event.event_id),
-        ("tp", &event.traceparent),
-    ];
+    let optional = [("e", &event.event_type), ("i", &event.event_id)];
     for (name, value) in optional {
         fields.extend(
             value
@@ -81,5 +77,7 @@ fn stored(event: &Event) -> Result<Event, sluice_wire::FrameError> {
                 .map(|value| (name, Bytes::copy_from_slice(value.as_bytes()))),
         );
     }
+    let traceparent = event.traceparent;
+    fields.extend(traceparent.map(|context| ("tp", context.to_string().into())));
     Event::from_stream(event.position.id(), fields)
 }

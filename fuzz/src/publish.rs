@@ -8,6 +8,7 @@ use sluice_wire::event::{Message, decode};
 use sluice_wire::log::{Log, Published, SystemMillis};
 use sluice_wire::publish::{Defaults, Publish};
 use sluice_wire::sse::{EventView, envelope_json};
+use sluice_wire::trace::TraceContext;
 
 use crate::{parts, text};
 
@@ -52,13 +53,26 @@ fn batch(body: &Bytes) {
             event_type: event.event_type.as_deref(),
             event_id: event.event_id.as_deref(),
             data: &event.data,
+            traceparent: event.traceparent.as_deref().and_then(TraceContext::parse),
         };
         let history = envelope_json(&event.channel, "1-2.0000000a", &view);
         let again = line::read(&history.into(), MOST).and_then(|mut lines| lines.pop()?.event.ok());
         let again = again.expect("a line of history is a line of a batch");
         assert_eq!(
-            (again.channel, again.event_type, again.event_id, again.data),
-            (event.channel, event.event_type, event.event_id, event.data)
+            (
+                again.channel,
+                again.event_type,
+                again.event_id,
+                again.data,
+                again.traceparent
+            ),
+            (
+                event.channel,
+                event.event_type,
+                event.event_id,
+                event.data,
+                event.traceparent
+            )
         );
     }
 }

@@ -43,6 +43,7 @@ fn lines(event_type: Option<&str>, data: &str) {
         event_type,
         event_id: event_type,
         data: data.as_bytes(),
+        traceparent: None,
     };
     let id = "1-2.0000000a";
     let envelope = sse::envelope_json(&channel, id, &view);

@@ -27,6 +27,7 @@ pub mod orders;
 pub mod reasons;
 pub mod revocations;
 pub mod server;
+pub mod trace;
 
 #[cfg(test)]
 mod simulator;

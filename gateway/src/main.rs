@@ -1,5 +1,6 @@
 //! `sluice-gateway`: configuration, logging, listeners, run, exit code.
 
+use std::io::IsTerminal as _;
 use std::net::{SocketAddr, TcpListener};
 use std::process::ExitCode;
 
@@ -109,10 +110,17 @@ fn log(config: &LogConfig) -> anyhow::Result<()> {
         .with_default(LevelFilter::TRACE)
         .with_targets(READS_REQUESTS.map(|target| (target, LevelFilter::INFO)));
     let log = tracing_subscriber::registry().with(wanted).with(heard);
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
     match config.format {
         LogFormat::Human => log.with(lines).try_init()?,
-        LogFormat::Json => log.with(lines.json()).try_init()?,
+        // Flat: no field is to be looked for in another.
+        LogFormat::Json => {
+            let lines = lines.json().flatten_event(true);
+            let lines = lines.with_current_span(false).with_span_list(false);
+            log.with(lines).try_init()?;
+        }
     }
     Ok(())
 }

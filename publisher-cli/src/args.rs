@@ -14,10 +14,11 @@ use std::ffi::{OsStr, OsString};
 use std::num::NonZeroU64;
 use std::path::PathBuf;
 
+use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory, FromArgMatches};
 use clap_complete::Shell;
 use sluice_wire::pattern::Pattern;
-use sluice_wire::{Channel, Cursor};
+use sluice_wire::{Channel, Cursor, TraceContext};
 
 use crate::failure::Failure;
 use crate::pace::Rate;
@@ -67,11 +68,13 @@ pub enum Source {
         event_id: Option<String>,
         /// `None`: standard input.
         data: Option<String>,
+        traceparent: Option<TraceContext>,
     },
     /// Standard input holds one event a line.
     Ndjson {
         channel: Option<Channel>,
         event_type: Option<String>,
+        traceparent: Option<TraceContext>,
     },
 }
 
@@ -146,7 +149,7 @@ pub fn parse(line: impl IntoIterator<Item = OsString>) -> Result<Command, Stop> 
 fn resolve(line: Line, matches: &ArgMatches) -> Result<Command, Failure> {
     Ok(match line.command {
         CommandLine::Publish(line) => Command::Publish(Publish {
-            source: source(&line)?,
+            source: source(&line, traceparent(&line, matches)?)?,
             link: link(&line.link, matches)?,
             rate: line.rate,
             json: line.json,
@@ -180,7 +183,22 @@ fn tail(line: TailLine, matches: &ArgMatches) -> Result<Tail, Failure> {
     })
 }
 
-fn source(line: &PublishLine) -> Result<Source, Failure> {
+/// A bad one is refused where it was written here; one that came with the environment is nobody's fault here, and is ignored.
+fn traceparent(line: &PublishLine, matches: &ArgMatches) -> Result<Option<TraceContext>, Failure> {
+    let Some(text) = &line.traceparent else {
+        return Ok(None);
+    };
+    let context = TraceContext::parse(text);
+    if context.is_none() && matches.value_source("traceparent") == Some(ValueSource::CommandLine) {
+        return Err(Failure::usage(
+            format!("`{text}` is no traceparent"),
+            "such as 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01, in lower case and with ids that are not zero",
+        ));
+    }
+    Ok(context)
+}
+
+fn source(line: &PublishLine, traceparent: Option<TraceContext>) -> Result<Source, Failure> {
     const FORMS: &str =
         "publish CHANNEL DATA, or publish CHANNEL - to read standard input, or publish --ndjson";
     // `-` is standard input, in the channel's place too where lines may name their own channels.
@@ -195,6 +213,7 @@ fn source(line: &PublishLine) -> Result<Source, Failure> {
         (channel, None | Some("-")) if line.ndjson => Ok(Source::Ndjson {
             channel,
             event_type: line.event.clone(),
+            traceparent,
         }),
         (_, Some(_)) if line.ndjson => Err(Failure::usage(
             "--ndjson reads its events from standard input, but DATA was given",
@@ -205,6 +224,7 @@ fn source(line: &PublishLine) -> Result<Source, Failure> {
             event_type: line.event.clone(),
             event_id: line.id.clone(),
             data: (data != "-").then(|| data.to_owned()),
+            traceparent,
         }),
         (Some(_), None) => Err(Failure::usage("no data to publish", FORMS)),
         (None, _) => Err(Failure::usage("no channel to publish to", FORMS)),

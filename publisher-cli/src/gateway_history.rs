@@ -3,6 +3,7 @@
 use reqwest::{Client, Response, StatusCode, Url};
 use serde::Deserialize;
 use sluice_wire::sse::EventView;
+use sluice_wire::trace::TraceContext;
 use sluice_wire::{Position, PositionError};
 use tokio::time::timeout;
 
@@ -37,6 +38,7 @@ struct Item {
     event_type: Option<String>,
     event_id: Option<String>,
     data: String,
+    traceparent: Option<String>,
 }
 
 /// Prints what is kept from `start` on, up to the head as it was on the first page.
@@ -78,6 +80,7 @@ pub async fn read(
                 event_type: item.event_type.as_deref(),
                 event_id: item.event_id.as_deref(),
                 data: item.data.as_bytes(),
+                traceparent: item.traceparent.as_deref().and_then(TraceContext::parse),
             };
             let next = printer.event(position, &view)?;
             if position.id() == end_at.id() {

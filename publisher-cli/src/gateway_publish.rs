@@ -154,6 +154,9 @@ impl GatewayPublisher {
         if let Some(event_id) = &event.event_id {
             request = request.header("Idempotency-Key", event_id.as_bytes());
         }
+        if let Some(traceparent) = event.traceparent {
+            request = request.header("traceparent", traceparent.to_string());
+        }
         request.body(event.data.clone()).send().await
     }
 

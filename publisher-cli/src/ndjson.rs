@@ -4,7 +4,7 @@
 use std::io::{BufRead, Read};
 
 use sluice_wire::event::{check_event_id, check_event_type};
-use sluice_wire::{Channel, line};
+use sluice_wire::{Channel, TraceContext, line};
 use tokio::sync::mpsc;
 
 use crate::publish::Outgoing;
@@ -23,6 +23,7 @@ const QUEUE_EVENTS: usize = 512;
 pub struct Defaults {
     pub channel: Option<Channel>,
     pub event_type: Option<String>,
+    pub traceparent: Option<TraceContext>,
 }
 
 /// One line's event, or what is wrong with the line.
@@ -134,6 +135,8 @@ fn parse(line: &[u8], defaults: &Defaults) -> Result<Outgoing, String> {
     if !object.has_fit_id() {
         return Err(BAD_ID.to_owned());
     }
+    let traceparent = object.traceparent.as_deref();
+    let traceparent = traceparent.and_then(TraceContext::parse);
     let data = object.data().map_err(|error| json_error(&error))?;
     Ok(Outgoing {
         line: None,
@@ -141,6 +144,7 @@ fn parse(line: &[u8], defaults: &Defaults) -> Result<Outgoing, String> {
         data: data.into_owned().into_bytes(),
         event_type: object.r#type.or_else(|| defaults.event_type.clone()),
         event_id: object.event_id,
+        traceparent: traceparent.or(defaults.traceparent),
     })
 }
 
@@ -163,6 +167,7 @@ mod tests {
         let defaults = Defaults {
             channel: Some(Channel::parse("orders").unwrap()),
             event_type: None,
+            traceparent: None,
         };
         let mut queue = read(std::io::Cursor::new(input.to_vec()), defaults);
         std::iter::from_fn(|| queue.blocking_recv()).collect()
@@ -206,6 +211,7 @@ mod tests {
         let defaults = Defaults {
             channel: None,
             event_type: None,
+            traceparent: None,
         };
         parse(example.as_bytes(), &defaults)
     }
@@ -229,6 +235,28 @@ mod tests {
                 "{}",
                 bad.what
             );
+        }
+    }
+
+    /// A line that says to which trace it belongs knows better than the command line; one that says nonsense does not.
+    #[test]
+    fn a_lines_own_traceparent_comes_before_the_common_one() {
+        let common = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        let own = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00";
+        let defaults = Defaults {
+            channel: Some(Channel::parse("orders").unwrap()),
+            event_type: None,
+            traceparent: TraceContext::parse(common),
+        };
+        for (given, expected) in [
+            (String::new(), common),
+            (format!(r#","traceparent":"{own}""#), own),
+            (r#","traceparent":null"#.to_owned(), common),
+            (r#","traceparent":"x""#.to_owned(), common),
+        ] {
+            let line = format!("{{\"data\":1{given}}}");
+            let event = parse(line.as_bytes(), &defaults).unwrap();
+            assert_eq!(event.traceparent.unwrap().to_string(), expected, "{line}");
         }
     }
 

@@ -5,7 +5,7 @@ use std::io::{IsTerminal, Read};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use sluice_wire::{Channel, Position};
+use sluice_wire::{Channel, Position, TraceContext};
 use tokio::sync::mpsc;
 
 use crate::args::{Link, Publish, Source};
@@ -31,6 +31,7 @@ pub struct Outgoing {
     pub event_id: Option<String>,
     /// UTF-8.
     pub data: Vec<u8>,
+    pub traceparent: Option<TraceContext>,
 }
 
 /// An event that was published.
@@ -82,6 +83,7 @@ pub async fn run(job: Publish) -> Result<(), Failure> {
             event_type,
             event_id,
             data,
+            traceparent,
         } => {
             let data = match data {
                 Some(data) => data.into_bytes(),
@@ -98,6 +100,7 @@ pub async fn run(job: Publish) -> Result<(), Failure> {
                 event_type,
                 event_id,
                 data,
+                traceparent,
             };
             let outcome = publisher.publish(std::slice::from_ref(&event)).await;
             for outcome in outcome {
@@ -108,6 +111,7 @@ pub async fn run(job: Publish) -> Result<(), Failure> {
         Source::Ndjson {
             channel,
             event_type,
+            traceparent,
         } => {
             receipts.show_progress();
             let lines = ndjson::read(
@@ -115,6 +119,7 @@ pub async fn run(job: Publish) -> Result<(), Failure> {
                 ndjson::Defaults {
                     channel,
                     event_type,
+                    traceparent,
                 },
             );
             publish_lines(&mut publisher, lines, Pace::new(job.rate), receipts).await

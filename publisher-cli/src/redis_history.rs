@@ -79,6 +79,7 @@ pub async fn read(
                 event_type: event.event_type.as_deref(),
                 event_id: event.event_id.as_deref(),
                 data: &event.data,
+                traceparent: event.traceparent,
             };
             if printer.event(event.position, &view)? == Next::Stop {
                 if event.position != end.position {

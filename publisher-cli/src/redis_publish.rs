@@ -214,7 +214,9 @@ fn pipeline<'a>(
             Call::Script { text, .. } if at == 0 => Cmd::new().arg("EVAL").arg(text).to_owned(),
             Call::Script { sha, .. } => Cmd::new().arg("EVALSHA").arg(sha).to_owned(),
         };
+        let traceparent = event.traceparent.map(|context| context.to_string());
         let publish = Publish {
+            traceparent: traceparent.as_deref(),
             event_type: event.event_type.as_deref(),
             event_id: event.event_id.as_deref(),
             tag: Some(rand::random()),

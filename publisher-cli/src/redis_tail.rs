@@ -144,6 +144,7 @@ impl Follower {
                     event_type: None,
                     event_id: None,
                     data: &data,
+                    traceparent: None,
                 };
                 self.print(at, None, &event)
             }
@@ -283,5 +284,6 @@ fn view(event: &Event) -> EventView<'_> {
         event_type: event.event_type.as_deref(),
         event_id: event.event_id.as_deref(),
         data: &event.data,
+        traceparent: event.traceparent,
     }
 }

@@ -9,6 +9,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode, utf8_percent_
 use crate::{
     position::{Position, StreamId},
     publish::Refusal,
+    trace::TraceContext,
 };
 
 /// The longest header line of a frame that is read, in bytes. An event id of 128 characters takes 1,536 at most.
@@ -34,7 +35,7 @@ pub struct Event {
     pub event_type: Option<Arc<str>>,
     pub event_id: Option<Arc<str>>,
     /// W3C Trace Context `traceparent` of the publisher.
-    pub traceparent: Option<Arc<str>>,
+    pub traceparent: Option<TraceContext>,
     /// Valid UTF-8.
     pub data: Bytes,
 }
@@ -99,7 +100,11 @@ impl Event {
     /// The pub/sub frame, byte for byte as `publish.lua` makes it.
     pub fn encode(&self) -> Vec<u8> {
         let mut frame = format!("sluice/1 {} {}", self.position, self.prev);
-        for (name, value) in [(" i=", &self.event_id), (" tp=", &self.traceparent)] {
+        let traceparent = self.traceparent.map(|context| context.to_string());
+        for (name, value) in [
+            (" i=", &self.event_id),
+            (" tp=", &traceparent.map(Arc::from)),
+        ] {
             if let Some(value) = value {
                 frame.push_str(name);
                 frame.extend(utf8_percent_encode(value, ESCAPED));
@@ -159,7 +164,8 @@ impl Event {
             event_id: event_id.map(|v| read_event_id(v.as_ref())).transpose()?,
             traceparent: traceparent
                 .map(|v| read_traceparent(v.as_ref()))
-                .transpose()?,
+                .transpose()?
+                .flatten(),
             data: data.into(),
         })
     }
@@ -192,7 +198,7 @@ pub fn check_event_id(event_id: &str) -> Result<(), Refusal> {
 }
 
 /// Whether a text has the shape of a version-00 `traceparent` (W3C Trace Context, section 3.2): `vv-32-16-ff` in
-/// lower-case hexadecimal digits.
+/// lower-case hexadecimal digits. The script takes no other; whether it is valid, too, is [`TraceContext::parse`]'s.
 pub fn is_traceparent(text: &str) -> bool {
     let widths = text.split('-').map(str::len);
     widths.eq([2, 32, 16, 2])
@@ -243,6 +249,7 @@ fn read_header(header: &[u8], data: Bytes) -> Result<Event, FrameError> {
         traceparent: None,
         data,
     };
+    let mut traceparent = None;
     for word in words {
         let (name, value) = word
             .split_once('=')
@@ -250,16 +257,14 @@ fn read_header(header: &[u8], data: Bytes) -> Result<Event, FrameError> {
         let value: std::borrow::Cow<'_, [u8]> = percent_decode(value.as_bytes()).into();
         let repeated = match name {
             "i" => event.event_id.replace(read_event_id(&value)?).is_some(),
-            "tp" => event
-                .traceparent
-                .replace(read_traceparent(&value)?)
-                .is_some(),
+            "tp" => traceparent.replace(read_traceparent(&value)?).is_some(),
             _ => false,
         };
         if repeated {
             return Err(FrameError::Malformed("repeated name"));
         }
     }
+    event.traceparent = traceparent.flatten();
     Ok(event)
 }
 
@@ -286,9 +291,10 @@ fn read_event_id(value: &[u8]) -> Result<Arc<str>, FrameError> {
     Ok(event_id.into())
 }
 
-fn read_traceparent(value: &[u8]) -> Result<Arc<str>, FrameError> {
+/// Nothing where it has the shape of one and is not valid, such as one of zeros: the event is as good without.
+fn read_traceparent(value: &[u8]) -> Result<Option<TraceContext>, FrameError> {
     let text = ascii(value).filter(|text| is_traceparent(text));
-    text.map(Arc::from)
+    text.map(TraceContext::parse)
         .ok_or(FrameError::Malformed("traceparent"))
 }
 
@@ -316,7 +322,7 @@ mod tests {
             prev: Position::genesis(7),
             event_type: Some("order.created".into()),
             event_id: Some("a b/%é".into()),
-            traceparent: Some(TRACEPARENT.into()),
+            traceparent: TraceContext::parse(TRACEPARENT),
             data: Bytes::from_static("{\"id\":1}\nđơn hàng".as_bytes()),
         }
     }

@@ -19,6 +19,7 @@ pub mod pattern;
 pub mod position;
 pub mod publish;
 pub mod sse;
+pub mod trace;
 
 pub use channel::{Channel, ChannelError};
 pub use cursor::{Cursor, CursorError, Places};
@@ -27,3 +28,4 @@ pub use keys::{Head, HeadError, Keys, KeysError};
 pub use log::{Log, Published, SystemMillis};
 pub use position::{Position, PositionError, StreamId};
 pub use publish::{Defaults, Publish, Refusal};
+pub use trace::TraceContext;

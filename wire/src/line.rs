@@ -17,6 +17,8 @@ pub struct Line<'a> {
     pub channel: Option<Cow<'a, str>>,
     pub r#type: Option<String>,
     pub event_id: Option<String>,
+    /// W3C Trace Context; of no account where it is not valid.
+    pub traceparent: Option<String>,
     #[serde(borrow)]
     data: &'a RawValue,
     /// Where the event was that this is a copy of: of no account.

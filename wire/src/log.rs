@@ -12,6 +12,7 @@ use crate::{
     event::Event,
     position::{Position, StreamId},
     publish::{Defaults, Publish, Refusal, ttl_ms},
+    trace::TraceContext,
 };
 
 /// A broker's clock: milliseconds since the Unix epoch. It may go back.
@@ -99,7 +100,7 @@ impl Log {
             prev: head.position,
             event_type: publish.named_type().map(Arc::from),
             event_id: publish.event_id.map(Arc::from),
-            traceparent: publish.traceparent.map(Arc::from),
+            traceparent: publish.traceparent.and_then(TraceContext::parse),
             data: Bytes::copy_from_slice(publish.data),
         };
         let ttl = ttl_ms(publish.ttl.unwrap_or(defaults.ttl));

@@ -103,6 +103,7 @@ mod tests {
             event_type: Some("order.created"),
             event_id: None,
             data: b"a\r\n\"b\"",
+            traceparent: None,
         };
         let mut line = BytesMut::new();
         write_cursor(b"1-0.0000000a", &mut line);
@@ -118,6 +119,7 @@ mod tests {
             event_type: None,
             event_id: None,
             data: b"",
+            traceparent: None,
         };
         let mut line = BytesMut::new();
         write_cursor(b"", &mut line);

@@ -7,6 +7,7 @@ use bytes::{BufMut, BytesMut};
 use serde::Serialize;
 
 use crate::channel::Channel;
+use crate::trace::TraceContext;
 
 /// A comment line. Never followed by a blank line: that raises phantom events in several clients.
 pub const HEARTBEAT: &[u8] = b":\n";
@@ -63,11 +64,13 @@ pub struct EventView<'a> {
     pub event_id: Option<&'a str>,
     /// UTF-8; anything else is shown with replacement characters.
     pub data: &'a [u8],
+    /// Of the publisher.
+    pub traceparent: Option<TraceContext>,
 }
 
 /// The object `{"channel","id","type","event_id","data"}` on one line: SSE data with `?envelope=json`, an NDJSON line, a
 /// history item and an element of poll's events. An empty `id` is null, which an ephemeral event has; `type` and `event_id`
-/// are null when the publisher gave none; `data` is a string.
+/// are null when the publisher gave none; `data` is a string. Last comes `traceparent`, where there is one.
 pub fn envelope_json(channel: &Channel, id: &str, event: &EventView<'_>) -> Vec<u8> {
     #[derive(Serialize)]
     struct Envelope<'a> {
@@ -76,6 +79,8 @@ pub fn envelope_json(channel: &Channel, id: &str, event: &EventView<'_>) -> Vec<
         r#type: Option<&'a str>,
         event_id: Option<&'a str>,
         data: std::borrow::Cow<'a, str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        traceparent: Option<TraceContext>,
     }
     let envelope = Envelope {
         channel: channel.as_str(),
@@ -83,6 +88,7 @@ pub fn envelope_json(channel: &Channel, id: &str, event: &EventView<'_>) -> Vec<
         r#type: event.event_type,
         event_id: event.event_id,
         data: String::from_utf8_lossy(event.data),
+        traceparent: event.traceparent,
     };
     // Strings alone always serialize, so the default is never taken.
     serde_json::to_vec(&envelope).unwrap_or_default()
@@ -131,6 +137,7 @@ mod tests {
             event_type: None,
             event_id: Some("e\"1"),
             data: "a\nđ\0".as_bytes(),
+            traceparent: None,
         };
         let json = envelope_json(
             &Channel::parse("orders").expect("valid"),
@@ -139,5 +146,20 @@ mod tests {
         );
         let expected = r#"{"channel":"orders","id":"1-0.0000000a","type":null,"event_id":"e\"1","data":"a\nđ\u0000"}"#;
         assert_eq!(String::from_utf8(json).expect("UTF-8"), expected);
+    }
+
+    #[test]
+    fn a_traceparent_comes_last_where_there_is_one() {
+        let traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        let view = EventView {
+            event_type: None,
+            event_id: None,
+            data: b"x",
+            traceparent: TraceContext::parse(traceparent),
+        };
+        let json = envelope_json(&Channel::parse("a").expect("valid"), "", &view);
+        let expected = format!(r#""data":"x","traceparent":"{traceparent}"}}"#);
+        let json = String::from_utf8(json).expect("UTF-8");
+        assert!(json.ends_with(&expected), "{json}");
     }
 }

@@ -12,7 +12,7 @@ use proptest::{
 };
 use sluice_wire::{
     Channel, Cursor, Defaults, Event, Head, Keys, Log, Message, Position, Publish, Refusal,
-    StreamId, SystemMillis,
+    StreamId, SystemMillis, TraceContext,
     cursor::{write_bare, write_many},
     event::{check_event_id, check_event_type, decode},
     publish::parse_reply,
@@ -54,7 +54,7 @@ fn event() -> impl Strategy<Value = Event> {
             prev,
             event_type: event_type.map(Into::into),
             event_id: event_id.map(Into::into),
-            traceparent: traceparent.map(Into::into),
+            traceparent: traceparent.as_deref().and_then(TraceContext::parse),
             data: data.into(),
         },
     )
@@ -75,7 +75,7 @@ fn fields(event: &Event) -> Vec<(&'static str, Bytes)> {
     let given = [
         ("e", text(&event.event_type)),
         ("i", text(&event.event_id)),
-        ("tp", text(&event.traceparent)),
+        ("tp", event.traceparent.map(|tp| tp.to_string().into())),
     ];
     always
         .into_iter()

@@ -55,6 +55,10 @@ impl Embedded {
         self.wanted.remove(channel);
     }
 
+    pub(super) fn channels(&self) -> usize {
+        self.logs.len()
+    }
+
     pub(super) fn next_push(&mut self) -> Option<Push> {
         self.pushes.pop_front()
     }

@@ -15,6 +15,7 @@ pub mod reports;
 pub mod run;
 mod standing;
 pub mod tickets;
+mod used;
 
 use std::sync::Arc;
 use std::time::Duration;

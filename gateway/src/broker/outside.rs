@@ -21,9 +21,11 @@ use super::standing::{NoRoom, Shelf};
 use super::tickets::{EmbeddedTickets, Errand};
 use super::{Publication, PublishError};
 use crate::hub::exchange::{Full, Note, Query, ReadId, Reading, ToWorker, WorkerId, World};
+use crate::hub::frame::EventFrame;
 use crate::metrics::{BrokerMetrics, HubMetrics, LimitMetrics};
 use crate::orders::{ConnectionId, Standing};
 use crate::reasons::{Arrival, LimitName};
+use crate::trace;
 
 /// Something that was asked of the backend has come back.
 pub(super) enum Done {
@@ -36,11 +38,11 @@ pub(super) enum Done {
 }
 
 /// Publishes that may wait for Redis at the same time; one more is refused.
-const PUBLISHES_IN_FLIGHT: usize = 1_024;
+pub(super) const PUBLISHES_IN_FLIGHT: usize = 1_024;
 /// Looks for pages of history, and errands of tickets, that may wait for Redis at the same time; one more is refused.
-const LOOKS_IN_FLIGHT: usize = 256;
+pub(super) const LOOKS_IN_FLIGHT: usize = 256;
 /// Places of subjects that may wait for Redis at the same time; one more is not asked for.
-const LEASES_IN_FLIGHT: usize = 4_096;
+pub(super) const LEASES_IN_FLIGHT: usize = 4_096;
 /// Questions that one pipeline carries.
 const READS_PER_PIPELINE: usize = 32;
 
@@ -63,13 +65,13 @@ pub(super) struct Outside {
     pub broker: BrokerMetrics,
     pub leases: Leases,
     pub clock: Clock,
-    limits: LimitMetrics,
+    pub(super) limits: LimitMetrics,
     /// Channels by topic, so that a message costs one look-up.
     topics: HashMap<Vec<u8>, Channel>,
-    workers: Vec<mpsc::Sender<ToWorker>>,
-    publishing: usize,
-    looking: usize,
-    leasing: usize,
+    pub(super) workers: Vec<mpsc::Sender<ToWorker>>,
+    pub(super) publishing: usize,
+    pub(super) looking: usize,
+    pub(super) leasing: usize,
     /// Those of the embedded broker.
     tickets: EmbeddedTickets,
     batch: Vec<(ReadId, Query)>,
@@ -396,6 +398,10 @@ impl World for Outside {
     fn send(&mut self, worker: WorkerId, message: ToWorker) -> Result<(), Full> {
         let queue = self.workers.get(worker).ok_or(Full)?;
         queue.try_send(message).map_err(|_| Full)
+    }
+
+    fn handed_out(&mut self, frame: &EventFrame, streams: usize) {
+        trace::handed_out(frame, streams, self.clock.wall());
     }
 
     fn note(&mut self, note: Note) {

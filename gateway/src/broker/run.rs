@@ -18,7 +18,7 @@ use super::outside::{Backend, Done, LoopMetrics, Outside};
 use super::redis::{DataLink, Outlets, Redis};
 use super::reports::{self, Counters, Reporter};
 use super::standing::Shelf;
-use super::{BackendSettings, Broker, BrokerSettings, Command, Push, TICK, WorkerPort};
+use super::{BackendSettings, Broker, BrokerSettings, Command, Push, TICK, WorkerPort, used};
 use crate::hub::exchange::ToWorker;
 use crate::hub::node::Node;
 use crate::metrics::Metrics;
@@ -67,6 +67,7 @@ pub fn start(
         BackendSettings::Redis(redis) => Some(redis.keys.clone()),
     };
     let runtimes = metrics.runtimes.clone();
+    used::set(&settings, &metrics.limits);
     let leases = Leases::new(settings.leases, keys, metrics.limits.clone());
     let orders = orders(&settings, &clock, metrics);
     let broker = Broker {
@@ -422,6 +423,8 @@ impl Loop {
     fn tick(&mut self) {
         let now = self.outside.clock.now();
         self.outside.count_limits();
+        let waiting = self.commands.len().max(self.pushes.len());
+        self.outside.tell_limits(waiting, self.node.backfills());
         if let Backend::Redis(redis) = &self.outside.backend
             && redis.has_overflowed()
         {

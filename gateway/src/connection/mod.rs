@@ -108,6 +108,10 @@ pub struct StreamLimits {
 /// What a stream was, told once it has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ended {
+    pub id: ConnectionId,
+    pub shape: Shape,
+    /// How many it read.
+    pub channels: usize,
     pub reason: CloseReason,
     pub duration: Duration,
     pub events: u64,

@@ -22,6 +22,7 @@ use super::worker::LocalChannel;
 use super::{ConnectionId, Expiry, Opening, StreamLimits, Transport};
 use crate::holder::Holder;
 use crate::hub::exchange::{Reset, Start};
+use crate::hub::frame::EventFrame;
 use crate::hub::sabotage::{Mutant, sabotaged};
 use crate::reasons::{CloseReason, ReplayOutcome, ResetReason};
 
@@ -45,7 +46,7 @@ pub struct Stream<T> {
     pub(super) bytes: u64,
     /// The reader's own cursor, until this stream has one to give.
     pub(super) incoming: Option<Box<str>>,
-    shape: Shape,
+    pub(super) shape: Shape,
     /// The reader came without a place.
     fresh: bool,
     greeted: bool,
@@ -98,6 +99,8 @@ pub struct Tally {
     pub skips: Vec<Skip>,
     /// How resumes went, one per channel.
     pub replays: Vec<ReplayOutcome>,
+    /// Events that belong to a trace, whose last streams on this node have been here, and the number of all of those.
+    pub handed: Vec<(Arc<EventFrame>, usize)>,
     /// Frames that did not link to the reader's place: the last line of defence.
     pub unlinked: u64,
 }

@@ -2,6 +2,7 @@
 
 mod explain;
 mod index;
+pub mod lag;
 pub mod list;
 mod memory;
 mod obey;
@@ -9,6 +10,7 @@ mod renewal;
 mod seating;
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rand::rngs::SmallRng;
@@ -27,6 +29,7 @@ use crate::hub::ring::Ring;
 use crate::hub::sabotage::{Mutant, sabotaged};
 use crate::reasons::CloseReason;
 use index::Index;
+use lag::{Lag, Rounds};
 use memory::Memory;
 
 /// Streams that one tick can look at without being felt.
@@ -35,25 +38,6 @@ const SWEPT_AT_ONCE: usize = 20_000;
 const ROUND: usize = 8;
 /// Bytes that have been due for so long are not being fetched.
 const STALLED: Duration = Duration::from_secs(1);
-
-/// A stream that is more events behind than this is counted as lagging.
-pub const LAGGING_EVENTS: u64 = 100;
-
-/// How far streams are behind their channels, as the last round of sweeps has seen it. Polls keep no pace.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Lag {
-    /// Events that the last of them is behind.
-    pub most: u64,
-    /// Streams that are more than [`LAGGING_EVENTS`] behind.
-    pub lagging: usize,
-}
-
-impl Lag {
-    fn add(&mut self, behind: u64) {
-        self.most = self.most.max(behind);
-        self.lagging += usize::from(behind > LAGGING_EVENTS);
-    }
-}
 
 /// A channel as one worker sees it.
 #[derive(Debug)]
@@ -100,9 +84,7 @@ pub struct Worker<T> {
     outbox: VecDeque<ToNode>,
     serial: u64,
     swept: usize,
-    /// Of the round of sweeps that is over, and of the one under way.
-    lag: Lag,
-    lag_so_far: Lag,
+    lag: Rounds,
     draining: Option<(Duration, Duration)>,
     rng: SmallRng,
     tally: Tally,
@@ -123,8 +105,7 @@ impl<T: Transport> Worker<T> {
             outbox: VecDeque::new(),
             serial: 0,
             swept: 0,
-            lag: Lag::default(),
-            lag_so_far: Lag::default(),
+            lag: Rounds::default(),
             draining: None,
             rng: SmallRng::seed_from_u64(seed),
             tally: Tally::default(),
@@ -189,6 +170,9 @@ impl<T: Transport> Worker<T> {
             self.leave(seat);
         }
         Some(Ended {
+            id: stream.id,
+            shape: stream.shape,
+            channels: stream.seats.len(),
             reason: stream.close.unwrap_or(CloseReason::ClientGone),
             duration: now.saturating_sub(stream.opened_at),
             events: stream.events,
@@ -199,7 +183,18 @@ impl<T: Transport> Worker<T> {
     /// A message from the node, in the order of its queue.
     pub fn hear(&mut self, message: ToWorker, now: Duration) {
         match message {
-            ToWorker::Next { channel, entry, .. } => self.next(&channel, entry, now),
+            ToWorker::Next { channel, entry, .. } => {
+                let frame = match &entry {
+                    Entry::Event(frame) if frame.trace().is_some() => Some(Arc::clone(frame)),
+                    Entry::Event(_) | Entry::Ephemeral(_) | Entry::Reset(_) => None,
+                };
+                let streams = self.next(&channel, entry, now);
+                if let Some(frame) = frame
+                    && let Some(all) = frame.handed_to(streams)
+                {
+                    self.tally.handed.push((frame, all));
+                }
+            }
             ToWorker::Stand { channel, at } => self.stand(&channel, at, now),
             ToWorker::Placed { ticket, placed } => self.placed(ticket, placed, now),
         }
@@ -232,7 +227,7 @@ impl<T: Transport> Worker<T> {
             self.swept = (self.swept + 1) % self.streams.capacity().max(1);
             self.sweep(self.swept, now);
             if self.swept == 0 {
-                self.lag = std::mem::take(&mut self.lag_so_far);
+                self.lag.end();
             }
         }
         if let Some(then) = now.checked_sub(self.limits.ring_age) {
@@ -304,7 +299,7 @@ impl<T: Transport> Worker<T> {
     /// How far streams are behind, at most a round of sweeps ago.
     #[must_use]
     pub fn lag(&self) -> Lag {
-        self.lag
+        self.lag.last
     }
 
     /// How many seats each channel here has.
@@ -392,21 +387,25 @@ impl<T: Transport> Worker<T> {
         }
     }
 
-    fn next(&mut self, channel: &Channel, entry: Entry, now: Duration) {
+    /// Wakes everyone on a channel, and gives their number.
+    fn next(&mut self, channel: &Channel, entry: Entry, now: Duration) -> usize {
         let Some(local) = self
             .names
             .get(channel)
             .and_then(|n| self.channels.get_mut(*n))
         else {
-            return;
+            return 0;
         };
-        let Some(ring) = &mut local.ring else { return };
+        let Some(ring) = &mut local.ring else {
+            return 0;
+        };
         ring.push(entry, now);
         for (key, _) in &local.members {
             if let Some(stream) = self.streams.get_mut(*key) {
                 stream.notify(now);
             }
         }
+        local.members.len()
     }
 
     fn sweep(&mut self, key: usize, now: Duration) {
@@ -435,7 +434,7 @@ impl<T: Transport> Worker<T> {
                 fallen |= ring.has_lost(next) || waits;
             }
         }
-        self.lag_so_far.add(behind);
+        self.lag.add(behind);
         let unread = stream.due_since.is_some_and(|since| since + age <= now);
         if (fallen || unread) && !sabotaged(Mutant::SkipEvicted) {
             stream.close = Some(stream.close.unwrap_or(CloseReason::SlowConsumer));

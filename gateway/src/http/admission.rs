@@ -48,6 +48,7 @@ pub struct Gate {
     publishes: Option<Rates<Publisher>>,
     /// Subjects are told apart by a keyed hash, so that a table of them has a fixed size.
     hashers: [RandomState; 2],
+    entries: usize,
 }
 
 /// Whose events are counted together.
@@ -76,7 +77,23 @@ impl Gate {
             attempts: settings.attempts.map(|pace| Rates::new(pace, entries)),
             publishes: settings.publishes.map(|pace| Rates::new(pace, entries)),
             hashers: [RandomState::new(), RandomState::new()],
+            entries,
         }
+    }
+
+    /// Addresses whose rate is remembered, or publishers, whichever are more.
+    #[must_use]
+    pub fn remembers(&self) -> usize {
+        let addresses = self.attempts.as_ref().map(Rates::remembered);
+        let publishers = self.publishes.as_ref().map(Rates::remembered);
+        addresses.max(publishers).unwrap_or(0)
+    }
+
+    /// The most of either; 0 where no rate is limited.
+    #[must_use]
+    pub fn may_remember(&self) -> usize {
+        let counts = self.attempts.is_some() || self.publishes.is_some();
+        if counts { self.entries } else { 0 }
     }
 
     fn publisher(&self, request: &HttpRequest, grant: &Grant) -> Publisher {

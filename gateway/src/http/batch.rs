@@ -12,7 +12,6 @@ use futures_util::StreamExt;
 use futures_util::stream;
 use serde::Serialize;
 use sluice_wire::channel::Channel;
-use sluice_wire::event::is_traceparent;
 use sluice_wire::position::Position;
 use tokio::sync::SemaphorePermit;
 
@@ -21,7 +20,7 @@ use super::admission::Publishing;
 use super::credentials::{count_denied, recognise};
 use super::problem::{Code, Problem};
 use super::routes::Public;
-use super::{body, publish};
+use super::{body, told};
 use crate::auth::{Action, Grant};
 use crate::broker::{Publication, PublishError};
 use crate::reasons::{LimitName, PublishOutcome};
@@ -44,11 +43,11 @@ pub async fn post(
     payload: web::Payload,
     public: web::Data<Public>,
 ) -> Result<HttpResponse, Problem> {
+    let told = told::Publishing::begin(request.headers());
     let accepted = accept(&request, payload, &public).await;
     let Accepted {
         lines,
         grant,
-        traceparent,
         _permit,
     } = accepted.map_err(|(outcome, problem)| {
         public.http.published.of(outcome).inc();
@@ -66,7 +65,7 @@ pub async fn post(
         let event = event.and_then(|event| allowed(event, &grant, &public));
         let outcome = match event.and_then(|event| publishing.take().map(|()| event)) {
             Ok(event) => {
-                let traceparent = traceparent.clone();
+                let traceparent = event.traceparent.or_else(|| told.traceparent());
                 channels.add(
                     answers.len(),
                     Publication {
@@ -85,6 +84,8 @@ pub async fn post(
         });
     }
     channels.publish(&public, &mut answers).await;
+    let accepted = |answer: &&Answer| matches!(answer.outcome, Some(Ok(_)));
+    told.batch(answers.len(), answers.iter().filter(accepted).count());
     Ok(HttpResponse::Ok()
         .insert_header((header::CONTENT_TYPE, NDJSON))
         .insert_header((header::CACHE_CONTROL, "no-store"))
@@ -95,8 +96,6 @@ pub async fn post(
 struct Accepted<'a> {
     lines: Vec<Line>,
     grant: Grant,
-    /// Of the request, and so of every event.
-    traceparent: Option<String>,
     /// Held to the end, since so long the body is kept.
     _permit: SemaphorePermit<'a>,
 }
@@ -112,7 +111,6 @@ async fn accept<'a>(
     let grant = grant.map_err(|error| (PublishOutcome::Forbidden, error.into()))?;
     check_media_type(request.headers()).map_err(refused)?;
     body::check_encoding(request.headers()).map_err(refused)?;
-    let traceparent = publish::text(request.headers(), "traceparent").map_err(refused)?;
     let limits = public.limits;
     let permit = public.batches.try_acquire().map_err(|_| {
         let most = limits.batches_at_once;
@@ -136,7 +134,6 @@ async fn accept<'a>(
     Ok(Accepted {
         lines,
         grant,
-        traceparent: traceparent.filter(|text| is_traceparent(text)),
         _permit: permit,
     })
 }

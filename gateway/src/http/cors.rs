@@ -22,7 +22,7 @@ pub const ALLOW_HEADERS: &str =
 /// Methods that a page may use.
 pub const ALLOW_METHODS: &str = "GET, POST, DELETE";
 /// Answer headers that a page may read.
-pub const EXPOSE_HEADERS: &str = "Retry-After";
+pub const EXPOSE_HEADERS: &str = "Retry-After, X-Request-Id";
 /// How long a browser may remember a preflight's answer, in seconds.
 const MAX_AGE_SECONDS: &str = "600";
 const VARY_PREFLIGHT: &str =
@@ -262,7 +262,7 @@ mod tests {
         assert_eq!(text(&response, "vary"), Some("Origin"));
         assert_eq!(
             text(&response, "access-control-expose-headers"),
-            allowed.then_some("Retry-After")
+            allowed.then_some("Retry-After, X-Request-Id")
         );
     }
 

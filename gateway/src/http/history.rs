@@ -162,6 +162,7 @@ impl Items<'_> {
             event_type: event.event_type.as_deref(),
             event_id: event.event_id.as_deref(),
             data: &event.data,
+            traceparent: event.traceparent,
         };
         let item = envelope_json(self.channel, &event.position.to_string(), &view);
         if !self.json.is_empty() {

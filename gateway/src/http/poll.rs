@@ -24,6 +24,7 @@ use super::refusal::Refusal;
 use super::routes::Public;
 use super::streams::{BusyClient, LocalStreams, StreamBody};
 use super::subscribe::{authorize, before_ticket, count_bad, from_query, opening};
+use super::told::Caller;
 use crate::auth::AuthError;
 use crate::connection::shapes::{PollTerms, Shape};
 use crate::health::Phase;
@@ -70,7 +71,7 @@ pub async fn get(
     let admitted = admission::admit(&request, &grant, &public).await;
     let admitted = admitted.map_err(refuse)?;
     let opening = opening(&wanted, Shape::Poll(terms), (admitted.id, &grant), &public);
-    let mut poll = streams.open(&opening, peer, admitted);
+    let mut poll = streams.open(&opening, peer, admitted, Caller::of(&request));
     let answer = tokio::select! {
         answer = poll_fn(|context| Pin::new(&mut poll).poll_next(context)) => answer,
         () = closed(watch) => None,

@@ -10,6 +10,8 @@ use serde::Serialize;
 use sluice_wire::publish::Refusal;
 
 use super::hide;
+use super::request_id::RequestId;
+use super::told::Refused;
 use crate::reasons::LimitName;
 
 /// Longest quote of a caller's own value in an answer, in characters.
@@ -186,6 +188,8 @@ struct Body<'a> {
     value: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     limit: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<&'a str>,
 }
 
 impl fmt::Display for Problem {
@@ -210,6 +214,7 @@ impl ResponseError for Problem {
         if let Some(challenge) = &self.challenge {
             response.insert_header((header::WWW_AUTHENTICATE, challenge.as_str()));
         }
+        let request_id = RequestId::current();
         let body = Body {
             r#type: format!("urn:sluice:problem:{}", self.code.as_str()),
             title: self.code.title(),
@@ -219,9 +224,12 @@ impl ResponseError for Problem {
             parameter: self.parameter.as_deref(),
             value: self.value.as_deref(),
             limit: self.limit.map(LimitName::as_label),
+            request_id: request_id.as_ref().map(RequestId::as_str),
         };
         // Texts and numbers only: this cannot fail, and if it did, the status still says the main thing.
-        response.body(serde_json::to_vec(&body).unwrap_or_default())
+        let mut response = response.body(serde_json::to_vec(&body).unwrap_or_default());
+        Refused::Problem(self.code).note_on(&mut response);
+        response
     }
 }
 

@@ -3,13 +3,14 @@
 use actix_web::http::header::HeaderMap;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::json;
-use sluice_wire::event::is_traceparent;
+use sluice_wire::channel::Channel;
+use sluice_wire::position::Position;
 
 use super::admission::Publishing;
 use super::credentials::{count_denied, recognise};
 use super::problem::{Code, Problem};
 use super::routes::Public;
-use super::{body, params};
+use super::{body, params, told};
 use crate::auth::{Action, AuthError};
 use crate::broker::{Publication, PublishError};
 use crate::reasons::{LimitName, PublishOutcome};
@@ -25,20 +26,25 @@ pub async fn post(
     payload: web::Payload,
     public: web::Data<Public>,
 ) -> Result<HttpResponse, Problem> {
-    let attempt = publish(&request, payload, &public).await;
+    let told = told::Publishing::begin(request.headers());
+    let attempt = publish(&request, payload, told.traceparent(), &public).await;
     let (outcome, answer) = match attempt {
-        Ok(answer) => (PublishOutcome::Accepted, Ok(answer)),
+        Ok(published) => (PublishOutcome::Accepted, Ok(published)),
         Err((outcome, problem)) => (outcome, Err(problem)),
     };
     public.http.published.of(outcome).inc();
-    answer
+    told.one(outcome, answer.as_ref().map(|(_, position)| *position));
+    let (channel, position) = answer?;
+    let answer = json!({ "channel": channel.as_str(), "id": position.to_string() });
+    Ok(HttpResponse::Created().json(answer))
 }
 
 async fn publish(
     request: &HttpRequest,
     payload: web::Payload,
+    traceparent: Option<String>,
     public: &Public,
-) -> Result<HttpResponse, (PublishOutcome, Problem)> {
+) -> Result<(Channel, Position), (PublishOutcome, Problem)> {
     let refused = |problem: Problem| (PublishOutcome::Refused, problem);
     let forbidden = |error: AuthError| (PublishOutcome::Forbidden, Problem::from(error));
     let name = request.match_info().query("channel");
@@ -49,7 +55,6 @@ async fn publish(
     body::check_encoding(headers).map_err(refused)?;
     let event_type = text(headers, "Sluice-Event").map_err(refused)?;
     let event_id = text(headers, "Idempotency-Key").map_err(refused)?;
-    let traceparent = text(headers, "traceparent").map_err(refused)?;
     let counted = Publishing::new(request, &grant, public).take();
     counted.map_err(|problem| (PublishOutcome::Limited, problem))?;
     let limits = public.limits;
@@ -61,13 +66,12 @@ async fn publish(
         channel: channel.clone(),
         event_type,
         event_id,
-        traceparent: traceparent.filter(|text| is_traceparent(text)),
+        traceparent,
         data,
     };
     let position = public.broker.publish(publication).await;
     let position = position.map_err(|error| (outcome(&error), problem(error)))?;
-    let answer = json!({ "channel": channel.as_str(), "id": position.to_string() });
-    Ok(HttpResponse::Created().json(answer))
+    Ok((channel, position))
 }
 
 fn outcome(error: &PublishError) -> PublishOutcome {
@@ -91,7 +95,7 @@ fn problem(error: PublishError) -> Problem {
     }
 }
 
-pub(super) fn text(headers: &HeaderMap, name: &str) -> Result<Option<String>, Problem> {
+fn text(headers: &HeaderMap, name: &str) -> Result<Option<String>, Problem> {
     let Some(value) = headers.get(name) else {
         return Ok(None);
     };

@@ -3,8 +3,9 @@
 
 mod heard;
 mod orders;
+mod pace;
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
@@ -12,7 +13,6 @@ use std::time::{Duration, Instant};
 
 use actix_web::body::{BodySize, MessageBody};
 use bytes::Bytes;
-use prometheus::IntGauge;
 use prometheus::local::LocalHistogram;
 use tokio::sync::{broadcast, watch};
 use tokio::time::{MissedTickBehavior, interval};
@@ -21,16 +21,19 @@ use super::admin::connections::Question;
 use super::admission::Admitted;
 use super::dev::CutOrder;
 use super::peer::{Peer, PeerStreams};
+use super::told::{self, Caller};
 use crate::broker::clock::Clock;
 use crate::broker::reports::Count;
 use crate::broker::{Broker, WorkerPort};
 use crate::connection::stream::Pull;
 use crate::connection::worker::Worker;
-use crate::connection::{Ended, Opening, StreamLimits, Transport};
+use crate::connection::{Opening, StreamLimits, Transport};
 use crate::hub::exchange::{ToWorker, WorkerId};
 use crate::lifecycle::Drain;
-use crate::metrics::{ConnectionMetrics, HubMetrics, LimitMetrics, Part};
+use crate::metrics::{ConnectionMetrics, HubMetrics, LimitMetrics};
 use crate::reasons::{CloseReason, LimitName};
+use crate::trace;
+use pace::Pace;
 
 /// Messages taken from the node before connections have their turn.
 const BATCH: usize = 256;
@@ -52,15 +55,10 @@ struct Local {
     metrics: ConnectionMetrics,
     hub: HubMetrics,
     limits: LimitMetrics,
-    seats: Cell<usize>,
     /// Gathered here and added to the node's at every tick: a histogram that
     /// all workers share would cost more than the delivery it measures.
     latency: RefCell<LocalHistogram>,
-    ring_lag: LocalHistogram,
-    fanout: LocalHistogram,
-    /// This worker's part in how far streams are behind, and how many of its are far behind.
-    lag: Part,
-    lagging: Cell<usize>,
+    pace: Pace,
 }
 
 /// The way out through an HTTP response body.
@@ -97,14 +95,10 @@ impl LocalStreams {
             id: port.worker,
             broker,
             latency: RefCell::new(metrics.0.delivery_latency_seconds.local()),
-            ring_lag: metrics.0.ring_lag_seconds.local(),
-            fanout: metrics.0.fanout_seconds.local(),
-            lag: metrics.0.lag_events.part(),
-            lagging: Cell::new(0),
+            pace: Pace::new(&metrics.0),
             metrics: metrics.0,
             hub: metrics.1,
             limits: metrics.2,
-            seats: Cell::new(0),
         }));
         let feed = streams.clone().feed(port, drain, (cuts, questions));
         #[expect(
@@ -118,7 +112,13 @@ impl LocalStreams {
 
     /// Opens a stream for a caller who has been let in.
     #[must_use]
-    pub fn open(&self, opening: &Opening, peer: Peer, admitted: Admitted) -> StreamBody {
+    pub fn open(
+        &self,
+        opening: &Opening,
+        peer: Peer,
+        admitted: Admitted,
+        caller: Caller,
+    ) -> StreamBody {
         let shared = peer.shared();
         let transport = BodyTransport { waker: None, peer };
         let key = self
@@ -136,6 +136,7 @@ impl LocalStreams {
             shared,
             empty_polls: EmptyPolls::new(Instant::now()),
             busy: false,
+            caller,
             _admitted: admitted,
         }
     }
@@ -191,24 +192,20 @@ impl LocalStreams {
             let emitted = message.emitted();
             worker.hear(message, now);
             if let Some(emitted) = emitted {
-                let since = |now: Duration| now.saturating_sub(emitted).as_secs_f64();
-                self.0.ring_lag.observe(since(now));
-                now = clock.now();
-                self.0.fanout.observe(since(now));
+                let taken = std::mem::replace(&mut now, clock.now());
+                self.0.pace.event(emitted, taken, now);
             }
+        }
+        for (frame, streams) in worker.tally().handed.drain(..) {
+            trace::handed_out(&frame, streams, clock.wall());
         }
     }
 
     fn tick(&self, now: Duration) {
         let mut worker = self.0.worker.borrow_mut();
         worker.tick(now);
-        let lag = worker.lag();
-        self.0.lag.set(lag.most);
-        change(&self.0.metrics.lagging, &self.0.lagging, lag.lagging);
-        change(&self.0.metrics.subscriptions, &self.0.seats, worker.seats());
+        self.0.pace.tell(worker.lag(), worker.seats());
         self.0.latency.borrow().flush();
-        self.0.ring_lag.flush();
-        self.0.fanout.flush();
     }
 
     fn subscribers(&self) -> Count {
@@ -234,6 +231,9 @@ impl LocalStreams {
         let clock = self.0.broker.clock();
         let mut worker = self.0.worker.borrow_mut();
         let pull = worker.pull(key, clock.now(), clock.wall());
+        if let Pull::Bytes(bytes) = &pull {
+            self.0.pace.wrote(bytes.len());
+        }
         if pull == Pull::Pending
             && let Some(transport) = worker.transport(key)
         {
@@ -280,42 +280,26 @@ impl LocalStreams {
     }
 
     /// Counts a stream out; `instead` is the reason where the transport knows better.
-    fn close(&self, key: usize, instead: Option<CloseReason>) {
+    fn close(&self, key: usize, instead: Option<CloseReason>, caller: &Caller) {
         let ended = self
             .0
             .worker
             .borrow_mut()
             .remove(key, self.0.broker.clock().now());
         self.send_questions();
-        let Some(Ended {
-            reason,
-            duration,
-            events,
-            bytes,
-        }) = ended
-        else {
+        let Some(ended) = ended else {
             return;
         };
-        let reason = instead.unwrap_or(reason);
+        let reason = instead.unwrap_or(ended.reason);
         let metrics = &self.0.metrics;
         metrics.open.dec();
         metrics.closed.of(reason).inc();
-        metrics.duration_seconds.observe(duration.as_secs_f64());
-        metrics.bytes_sent.inc_by(bytes);
-        let seconds = duration.as_secs_f64();
-        if reason == CloseReason::PollDone {
-            // A client that polls ends one after the other.
-            tracing::debug!(seconds, events, bytes, "poll answered");
-        } else {
-            tracing::info!(%reason, seconds, events, bytes, "stream ended");
-        }
+        metrics
+            .duration_seconds
+            .observe(ended.duration.as_secs_f64());
+        self.0.pace.tell_bytes();
+        told::stream_end(&ended, reason, caller);
     }
-}
-
-/// Tells this worker's part of a gauge that all workers share.
-fn change(gauge: &IntGauge, told: &Cell<usize>, now: usize) {
-    let before = told.replace(now);
-    gauge.add(i64::try_from(now).unwrap_or(0) - i64::try_from(before).unwrap_or(0));
 }
 
 /// Ends the process when the task that holds it panics. The runtime would swallow the panic, and the worker's
@@ -340,6 +324,7 @@ pub struct StreamBody {
     empty_polls: EmptyPolls,
     /// Ended for [`BusyClient`].
     busy: bool,
+    caller: Caller,
     _admitted: Admitted,
 }
 
@@ -426,7 +411,7 @@ impl Drop for StreamBody {
             shared.forget(self.key);
         }
         let instead = self.busy.then_some(CloseReason::TransportError);
-        self.streams.close(self.key, instead);
+        self.streams.close(self.key, instead, &self.caller);
     }
 }
 

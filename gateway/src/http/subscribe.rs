@@ -22,6 +22,7 @@ use super::refusal::Refusal;
 use super::renewal;
 use super::routes::Public;
 use super::streams::LocalStreams;
+use super::told::{Caller, Refused};
 use crate::auth::{Action, AuthError, Grant};
 use crate::connection::shapes::{Shape, sse};
 use crate::connection::{ConnectionId, Opening, blocks};
@@ -132,7 +133,8 @@ async fn subscribe(
         MediaType::Ndjson => Shape::Ndjson,
     };
     let opening = opening(&wanted, shape, (admitted.id, &grant), public);
-    Ok(stream_head(request, media_type).body(streams.open(&opening, peer, admitted)))
+    let body = streams.open(&opening, peer, admitted, Caller::of(request));
+    Ok(stream_head(request, media_type).body(body))
 }
 
 /// Counts a request that could not be understood.
@@ -299,5 +301,7 @@ fn ended(
     if request.version() < Version::HTTP_2 {
         response.force_close();
     }
-    response.body(block.freeze())
+    let mut response = response.body(block.freeze());
+    Refused::Stream(reason).note_on(&mut response);
+    response
 }

@@ -68,6 +68,12 @@ impl Backfills {
         }
     }
 
+    /// Reads under way.
+    #[must_use]
+    pub fn running(&self) -> usize {
+        self.running.len()
+    }
+
     /// Wants a piece for one more waiter.
     pub fn want(&mut self, channel: &Channel, start: Start, waiter: Waiter) {
         let key = (channel.clone(), start);

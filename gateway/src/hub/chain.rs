@@ -3,6 +3,7 @@
 //! It refuses to compare ids for anything but when to look again.
 
 use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use sluice_wire::channel::Channel;
@@ -470,9 +471,13 @@ impl Chain {
         if self.missing.is_some_and(|(head, _)| head == event.position) {
             self.missing = None;
         }
-        let entry = Entry::Event(EventFrame::new(&self.channel, event));
+        let frame = EventFrame::new(&self.channel, event);
+        let entry = Entry::Event(Arc::clone(&frame));
         self.listeners
             .tell(&self.channel, &entry, step.now, step.world);
+        if let Some(streams) = frame.handed_to(0) {
+            step.world.handed_out(&frame, streams);
+        }
     }
 
     fn emit_ephemeral<W: World>(&mut self, data: bytes::Bytes, step: &mut Step<'_, W>) {

@@ -213,4 +213,6 @@ pub trait World {
     fn send(&mut self, worker: WorkerId, message: ToWorker) -> Result<(), Full>;
     /// Counts something.
     fn note(&mut self, note: Note);
+    /// An event that belongs to a trace has been handed to so many streams by now, and no worker has it still before it.
+    fn handed_out(&mut self, _frame: &EventFrame, _streams: usize) {}
 }

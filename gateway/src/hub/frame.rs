@@ -1,11 +1,13 @@
 //! Events encoded once per node and shared by every connection that sends them.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use bytes::{Bytes, BytesMut};
 use sluice_wire::channel::Channel;
 use sluice_wire::event::Event;
 use sluice_wire::position::Position;
+use sluice_wire::trace::TraceContext;
 use sluice_wire::{ndjson, sse};
 
 /// How a connection wants its events written.
@@ -30,6 +32,14 @@ pub struct EventFrame {
     ndjson: OnceLock<Encoded>,
     channel: Channel,
     event: Event,
+    handing: Handing,
+}
+
+/// How many streams an event has been handed to, and by how many it still is to be.
+#[derive(Debug)]
+struct Handing {
+    left: AtomicUsize,
+    streams: AtomicUsize,
 }
 
 /// A block or line: its own place first, then the part that every connection shares.
@@ -52,7 +62,36 @@ impl EventFrame {
             ndjson: OnceLock::new(),
             channel: channel.clone(),
             event,
+            handing: Handing {
+                // Whoever made it.
+                left: AtomicUsize::new(1),
+                streams: AtomicUsize::new(0),
+            },
         })
+    }
+
+    /// The trace that the event belongs to.
+    #[must_use]
+    pub fn trace(&self) -> Option<TraceContext> {
+        self.event.traceparent
+    }
+
+    /// One more is going to hand out an event that belongs to a trace, and will say so with [`EventFrame::handed_to`].
+    pub fn expect_one(&self) {
+        if self.event.traceparent.is_some() {
+            self.handing.left.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// The caller has handed it to so many streams, or, as who made it, to all who hand it out. The last of them learns the
+    /// sum, if the event belongs to a trace.
+    #[must_use]
+    pub fn handed_to(&self, streams: usize) -> Option<usize> {
+        self.event.traceparent?;
+        let Handing { left, streams: all } = &self.handing;
+        all.fetch_add(streams, Ordering::Relaxed);
+        let was_last = left.fetch_sub(1, Ordering::AcqRel) == 1;
+        was_last.then(|| all.load(Ordering::Relaxed))
     }
 
     /// The whole block, with the event's own position as its id or cursor: one channel's stream.
@@ -101,6 +140,7 @@ impl EventFrame {
             event_type: self.event.event_type.as_deref(),
             event_id: self.event.event_id.as_deref(),
             data: &self.event.data,
+            traceparent: self.event.traceparent,
         }
     }
 }
@@ -177,6 +217,7 @@ impl EphemeralFrame {
             event_type: None,
             event_id: None,
             data: &self.data,
+            traceparent: None,
         }
     }
 }

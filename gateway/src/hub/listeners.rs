@@ -71,7 +71,14 @@ impl Listeners {
                 entry: entry.clone(),
                 at,
             };
+            if let Entry::Event(frame) = entry {
+                frame.expect_one();
+            }
             if world.send(listener.worker, message).is_err() {
+                if let Entry::Event(frame) = entry {
+                    // Never the last: who made the frame comes after all of these.
+                    let _not_yet = frame.handed_to(0);
+                }
                 world.note(Note::WorkerOverflow);
                 listener.stands = sabotaged(Mutant::FullHopDropped);
             }

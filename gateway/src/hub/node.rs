@@ -81,6 +81,12 @@ impl Node {
         self.channels.len()
     }
 
+    /// History reads under way.
+    #[must_use]
+    pub fn backfills(&self) -> usize {
+        self.backfills.running()
+    }
+
     /// Questions, reads and answers that are still open.
     #[cfg(test)]
     pub fn owed(&self) -> usize {

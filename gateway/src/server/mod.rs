@@ -1,6 +1,7 @@
 //! The composition root: from a configuration and bound listeners to a
 //! running node, and back out of it by way of a drain.
 
+mod limits;
 mod settings;
 pub mod tls;
 
@@ -31,6 +32,7 @@ use crate::http::framing;
 use crate::http::head;
 use crate::http::page;
 use crate::http::probes::Probes;
+use crate::http::request_id;
 use crate::http::routes::{self, Public};
 use crate::http::streams::LocalStreams;
 use crate::http::transport::{Transport, listen::listen};
@@ -114,6 +116,17 @@ pub async fn run(
     let tls = certificate.as_ref().map(tls::Certificate::server_config);
     let transport = |tls| settings::transport(&config, tls, &metrics);
     let public = (listeners.public, transport(tls.transpose()?));
+    let sockets = (
+        public.1.open.clone(),
+        settings::sockets(&admission, workers),
+    );
+    limits::follow(
+        &config,
+        &metrics,
+        admission.clone(),
+        sockets,
+        shared.clone(),
+    );
     let public = public_server(&config, public, workers, shared.clone(), seats)?;
     let commands = settings::admin(
         &config,
@@ -161,7 +174,9 @@ fn announce(config: &Config, listeners: &Listeners) -> std::io::Result<()> {
     let public = listeners.public.local_addr()?;
     let admin = listeners.admin.local_addr()?;
     let tls = config.tls.certificate_file.is_some();
-    tracing::info!(%public, tls, %admin, "listening");
+    let node = settings::node_name(config);
+    let version = env!("CARGO_PKG_VERSION");
+    tracing::info!(node, version, %public, tls, %admin, "listening");
     let limits = &config.limits;
     let of_one_client = [
         limits.sockets_per_ip,
@@ -280,6 +295,7 @@ fn public_server(
             .wrap(from_fn(cors::layer))
             .wrap(from_fn(framing::layer))
             .wrap(from_fn(head::layer))
+            .wrap(from_fn(request_id::layer))
     });
     Ok(server?.run())
 }
@@ -305,6 +321,7 @@ fn admin_server(
             .configure(|app| admin::routes(&commands, app))
             .configure(|app| probes.routes(app))
             .wrap(from_fn(head::layer))
+            .wrap(from_fn(request_id::layer))
     });
     Ok(server?.run())
 }
@@ -345,7 +362,12 @@ impl Node {
     /// Readiness falls first; streams end spread over the window; then the listeners close.
     async fn leave(&self, config: &Config) {
         let Drain { lead, window } = settings::drain(config);
-        tracing::info!(?lead, ?window, streams = self.admission.open(), "draining");
+        tracing::info!(
+            lead_seconds = lead.as_secs_f64(),
+            window_seconds = window.as_secs_f64(),
+            streams = self.admission.open(),
+            "draining"
+        );
         self.health.drain();
         self.metrics.node.draining.set(1);
         self.drain.send_replace(Some(Drain { lead, window }));

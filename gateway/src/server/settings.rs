@@ -37,7 +37,7 @@ use crate::http::transport::{Crowd, Http2Limits, Transport};
 use crate::hub::chain::ChainLimits;
 use crate::hub::node::NodeLimits;
 use crate::hub::ring::RingLimits;
-use crate::lifecycle::Drain;
+use crate::lifecycle::{Admission, Drain};
 use crate::metrics::Metrics;
 
 /// Descriptors kept for everything but streams: Redis, listeners, probes, files.
@@ -82,6 +82,11 @@ pub(super) fn connections(config: &Config) -> usize {
 /// [`OTHER_DESCRIPTORS`] alone, but for [`SPARE_SOCKETS`] to tell newcomers that the node is full.
 pub(super) fn sockets_per_worker(limit: usize, workers: usize) -> usize {
     share(limit, descriptors(), workers)
+}
+
+/// Sockets that all workers together may hold.
+pub(super) fn sockets(admission: &Admission, workers: usize) -> usize {
+    sockets_per_worker(admission.limit(), workers).saturating_mul(workers)
 }
 
 fn share(limit: usize, descriptors: usize, workers: usize) -> usize {
@@ -235,7 +240,7 @@ pub(super) fn streams(config: &Config) -> StreamLimits {
 }
 
 /// The name of this node: as configured, or made once.
-fn node_name(config: &Config) -> String {
+pub(super) fn node_name(config: &Config) -> String {
     static MADE: LazyLock<String> = LazyLock::new(|| {
         let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
         default_name(host.trim(), std::process::id(), rand::random())
@@ -342,6 +347,7 @@ pub(super) fn transport(
         },
         tls,
         ended: metrics.transport.ended.clone(),
+        open: Admission::new(usize::MAX),
         crowd: crowd(config),
     }
 }

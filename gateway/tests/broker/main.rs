@@ -9,6 +9,7 @@ mod delivery;
 mod foreign;
 mod leases;
 mod library;
+mod metrics;
 mod orders;
 mod renewal;
 mod reports;

@@ -103,9 +103,8 @@ fn dev_says_where_it_is_and_serves_the_first_page() {
     for line in BufReader::new(stderr).lines() {
         let line = line.expect("UTF-8");
         let json: serde_json::Value = serde_json::from_str(&line).expect("JSON");
-        let fields = &json["fields"];
-        if fields["message"] == "listening" {
-            let address = fields["public"].as_str().expect("an address");
+        if json["message"] == "listening" {
+            let address = json["public"].as_str().expect("an address");
             public = Some(address.parse::<SocketAddr>().expect("an address"));
         }
         warned |= json["level"] == "WARN" && line.contains("embedded broker");

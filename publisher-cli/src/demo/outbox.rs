@@ -75,6 +75,7 @@ fn outgoing(
         event_type: Some(event_type.to_owned()),
         event_id,
         data,
+        traceparent: None,
     })
 }
 

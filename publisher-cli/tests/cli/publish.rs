@@ -324,3 +324,47 @@ fn with_json_a_batch_tells_its_failures_as_objects_with_the_line() {
         (2, &"some_failed".into())
     );
 }
+
+/// The option's, else the environment's; each line's own before both. What tools left in the environment stops nobody.
+#[test]
+fn a_traceparent_goes_with_the_event() {
+    const OPTION: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    const VARIABLE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00";
+    let redis = Redis::start();
+    let publish = |arguments: &[&str], variable: Option<&str>, input: Option<&[u8]>| {
+        let mut command = redis.sluice(&[&["publish", "orders"], arguments].concat());
+        command.envs(variable.map(|value| ("TRACEPARENT", value)));
+        run_with_input(command, input)
+    };
+    let option = ["x", "--traceparent", OPTION];
+    let line = format!("{{\"data\":1,\"traceparent\":\"{VARIABLE}\"}}\n{{\"data\":2}}\n");
+    let many = ["--ndjson", "--traceparent", OPTION];
+    for ran in [
+        publish(&option, Some(VARIABLE), None),
+        publish(&["x"], Some(VARIABLE), None),
+        publish(&["x"], Some("nonsense"), None),
+        publish(&["x"], None, None),
+        publish(&many, None, Some(line.as_bytes())),
+    ] {
+        assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
+    }
+    let stream = redis.stream("orders");
+    let given: Vec<_> = stream
+        .iter()
+        .map(|(_, fields)| field(fields, "tp"))
+        .collect();
+    let expected = [OPTION, VARIABLE, "", "", VARIABLE, OPTION];
+    assert_eq!(
+        given,
+        expected.map(|text| Some(text).filter(|t| !t.is_empty()))
+    );
+
+    let zeros = OPTION.replace("b7ad6b7169203331", &"0".repeat(16));
+    let ran = publish(&["x", "--traceparent", &zeros], None, None);
+    assert_eq!(ran.code, 2, "{ran:?}");
+    assert!(ran.stderr.contains("is no traceparent"), "{}", ran.stderr);
+    assert_eq!(redis.stream("orders").len(), stream.len());
+    let history = run(redis.sluice(&["history", "orders", "--json"]));
+    let first: serde_json::Value = serde_json::from_str(history.lines()[0]).unwrap();
+    assert_eq!(first["traceparent"], OPTION);
+}

@@ -15,10 +15,12 @@ use tokio::sync::watch;
 use super::RedisSettings;
 use super::leases::LeaseScripts;
 use super::reads::NewHeads;
+use super::timed::Timed;
 use crate::broker::clock::Clock;
 use crate::broker::rare::Rare;
 use crate::broker::{Publication, PublishError};
 use crate::metrics::LimitMetrics;
+use crate::reasons::RedisCommand;
 
 /// The pool and the scripts.
 pub(in crate::broker) struct DataLink {
@@ -32,6 +34,7 @@ pub(in crate::broker) struct DataLink {
     pub(super) clock: Clock,
     pub(super) leases: LeaseScripts,
     pub(super) limits: LimitMetrics,
+    pub(super) timed: Timed,
     pub(super) new_heads: Mutex<NewHeads>,
     pub(super) refreshed: Mutex<Option<Instant>>,
     pub(super) unreadable: Rare,
@@ -44,6 +47,7 @@ pub(in crate::broker) struct DataLink {
 pub(super) struct Script {
     text: String,
     sha: String,
+    class: RedisCommand,
 }
 
 /// Why a command gave nothing.
@@ -65,7 +69,8 @@ impl DataLink {
     pub(super) fn new(
         settings: &RedisSettings,
         events: Defaults,
-        (new_heads_per_second, limits): (u32, LimitMetrics),
+        new_heads_per_second: u32,
+        (limits, timed): (LimitMetrics, Timed),
         clock: Clock,
     ) -> Result<DataLink, RedisError> {
         let config = AsyncConnectionConfig::new()
@@ -90,13 +95,14 @@ impl DataLink {
             pool,
             keys: settings.keys.clone(),
             events,
-            publish: Script::new(publish::script(&events)),
-            publish_all: Script::new(batch::script(&events)),
-            ensure_head: Script::new(publish::ensure_head_script(&events)),
+            publish: Script::new(RedisCommand::Publish, publish::script(&events)),
+            publish_all: Script::new(RedisCommand::Publish, batch::script(&events)),
+            ensure_head: Script::new(RedisCommand::Read, publish::ensure_head_script(&events)),
             stand: super::standing::script(),
             clock,
             leases: LeaseScripts::new(),
             limits,
+            timed,
             new_heads: Mutex::new(NewHeads::new(new_heads_per_second)),
             refreshed: Mutex::new(None),
             unreadable: Rare::default(),
@@ -167,6 +173,12 @@ impl DataLink {
         }
     }
 
+    /// Connections of the pool that are in use.
+    pub(in crate::broker) fn connections_in_use(&self) -> usize {
+        let status = self.pool.status();
+        status.size.saturating_sub(status.available)
+    }
+
     /// Redis does not answer: what waits for it fails now, and no connection of before is used again.
     pub(super) fn give_up(&self) {
         self.pool.retain(|_, _| false);
@@ -178,7 +190,9 @@ impl DataLink {
         let mut version = redis::cmd("FCALL_RO");
         version.arg(publish::FUNCTION_VERSION).arg(0);
         let found: Result<i64, DataError> = self
-            .run(async |connection| version.query_async(connection).await)
+            .run(RedisCommand::Function, async |connection| {
+                version.query_async(connection).await
+            })
             .await;
         if !publish::needs_install(found.ok()) {
             return Ok(false);
@@ -187,8 +201,10 @@ impl DataLink {
         load.arg("LOAD")
             .arg("REPLACE")
             .arg(publish::library(&self.events));
-        self.run(async |connection| load.exec_async(connection).await)
-            .await?;
+        self.run(RedisCommand::Function, async |connection| {
+            load.exec_async(connection).await
+        })
+        .await?;
         Ok(true)
     }
 
@@ -198,10 +214,13 @@ impl DataLink {
         keys: &[String],
         args: &[Vec<u8>],
     ) -> Result<T, DataError> {
-        let sent = self.eval_as("EVALSHA", &script.sha, keys, args).await;
+        let sent = self
+            .eval_as(("EVALSHA", &script.sha), script.class, keys, args)
+            .await;
         match sent {
             Err(DataError::Command(error)) if error.code() == Some("NOSCRIPT") => {
-                self.eval_as("EVAL", &script.text, keys, args).await
+                self.eval_as(("EVAL", &script.text), script.class, keys, args)
+                    .await
             }
             Ok(_) | Err(_) => sent,
         }
@@ -209,20 +228,35 @@ impl DataLink {
 
     async fn eval_as<T: FromRedisValue>(
         &self,
-        command: &str,
-        script: &str,
+        (command, script): (&str, &str),
+        class: RedisCommand,
         keys: &[String],
         args: &[Vec<u8>],
     ) -> Result<T, DataError> {
         let mut eval = redis::cmd(command);
         eval.arg(script).arg(keys.len()).arg(keys).arg(args);
-        self.run(async |connection| eval.query_async(connection).await)
+        self.run(class, async |connection| eval.query_async(connection).await)
             .await
     }
 
     /// Runs commands on a connection of the pool; one that has failed is dropped.
     pub(super) async fn run<T>(
         &self,
+        class: RedisCommand,
+        commands: impl AsyncFnOnce(&mut Connection) -> RedisResult<T>,
+    ) -> Result<T, DataError> {
+        let result = self.run_uncounted(class, commands).await;
+        match &result {
+            Ok(_) => {}
+            Err(DataError::Command(error)) => self.timed.failed(class, error),
+            Err(_) => self.timed.unanswered(class),
+        }
+        result
+    }
+
+    async fn run_uncounted<T>(
+        &self,
+        class: RedisCommand,
         commands: impl AsyncFnOnce(&mut Connection) -> RedisResult<T>,
     ) -> Result<T, DataError> {
         let mut lost = self.lost.subscribe();
@@ -231,7 +265,7 @@ impl DataLink {
             _ = lost.changed() => return Err(DataError::Lost),
         };
         let result = tokio::select! {
-            result = commands(&mut connection) => result,
+            result = self.timed.round_trip(class, commands(&mut connection)) => result,
             _ = lost.changed() => {
                 drop(Connection::take(connection));
                 return Err(DataError::Lost);
@@ -247,8 +281,9 @@ impl DataLink {
 }
 
 impl Script {
-    pub(super) fn new(text: String) -> Script {
+    pub(super) fn new(class: RedisCommand, text: String) -> Script {
         Script {
+            class,
             sha: publish::sha1_hex(&text),
             text,
         }

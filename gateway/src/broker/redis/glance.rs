@@ -8,6 +8,7 @@ use sluice_wire::look::{self, Entries};
 use super::data::{DataError, DataLink};
 use super::parse;
 use crate::broker::history::{Glance, Look, LookError, Span};
+use crate::reasons::RedisCommand;
 
 impl DataLink {
     /// One atomic look at a channel.
@@ -22,7 +23,9 @@ impl DataLink {
         let mut command = redis::cmd(look::COMMAND);
         command.arg(words);
         let reply = self
-            .run(async |connection| command.query_async(connection).await)
+            .run(RedisCommand::History, async |connection| {
+                command.query_async(connection).await
+            })
             .await;
         let reply: RedisResult<Value> = match reply {
             Ok(reply) => Ok(reply),
@@ -40,7 +43,9 @@ impl DataLink {
     pub(in crate::broker) async fn time(&self) -> Result<u64, LookError> {
         let asked = Instant::now();
         let reply = self
-            .run(async |connection| redis::cmd("TIME").query_async(connection).await)
+            .run(RedisCommand::Time, async |connection| {
+                redis::cmd("TIME").query_async(connection).await
+            })
             .await;
         let time = reply.and_then(parse::time).map_err(|error| {
             tracing::debug!(%error, "Redis did not tell the time");

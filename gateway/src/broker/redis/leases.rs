@@ -8,6 +8,7 @@ use redis::Pipeline;
 use super::data::{DataError, DataLink, Script};
 use crate::broker::leases::{Place, Taken, Wish};
 use crate::orders::ConnectionId;
+use crate::reasons::RedisCommand;
 
 /// What a node says of leases.
 pub(super) struct LeaseScripts {
@@ -18,8 +19,8 @@ pub(super) struct LeaseScripts {
 impl LeaseScripts {
     pub(super) fn new() -> LeaseScripts {
         LeaseScripts {
-            take: Script::new(include_str!("take_lease.lua").to_owned()),
-            renew: Script::new(include_str!("renew_leases.lua").to_owned()),
+            take: script(include_str!("take_lease.lua")),
+            renew: script(include_str!("renew_leases.lua")),
         }
     }
 }
@@ -62,10 +63,16 @@ impl DataLink {
             let remove = pipeline.cmd("ZREM").arg(&place.key);
             remove.arg(&place.member).ignore();
         }
-        self.run(async |connection| pipeline.query_async(connection).await)
-            .await
-            .map_err(|error| error.to_string())
+        self.run(RedisCommand::Lease, async |connection| {
+            pipeline.query_async(connection).await
+        })
+        .await
+        .map_err(|error| error.to_string())
     }
+}
+
+fn script(text: &str) -> Script {
+    Script::new(RedisCommand::Lease, text.to_owned())
 }
 
 fn millis(duration: Duration) -> String {

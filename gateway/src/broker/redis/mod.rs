@@ -12,6 +12,7 @@ mod report;
 mod standing;
 mod subscriber;
 mod tickets;
+mod timed;
 mod topology;
 
 use std::sync::Arc;
@@ -28,6 +29,7 @@ pub(super) use subscriber::Subscriber;
 pub use topology::{Certificates, Topology};
 
 use self::subscriber::Wishes;
+use self::timed::Timed;
 use super::clock::Clock;
 use super::reports::ReportSettings;
 use super::{BrokerSettings, Push};
@@ -74,7 +76,8 @@ impl Redis {
         let data = Arc::new(DataLink::new(
             settings,
             events,
-            (broker.new_heads_per_second, outlets.limits.clone()),
+            broker.new_heads_per_second,
+            (outlets.limits.clone(), Timed::new(outlets.metrics.clone())),
             clock,
         )?);
         let wishes = Arc::new(Wishes::default());

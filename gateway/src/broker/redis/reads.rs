@@ -13,7 +13,7 @@ use super::data::{DataError, DataLink};
 use super::parse;
 use crate::broker::history::Look;
 use crate::hub::exchange::{Context, Oldest, Query, Range, ReadId, Reading};
-use crate::reasons::LimitName;
+use crate::reasons::{LimitName, RedisCommand};
 
 /// Heads read by one pipeline.
 const HEADS_PER_PIPELINE: usize = 1_000;
@@ -111,8 +111,11 @@ impl DataLink {
             pipeline.cmd(look::COMMAND).arg(words);
         }
         let replies: Vec<RedisResult<Value>> = self
-            .run(async |connection| pipeline.query_async(connection).await)
+            .run(RedisCommand::Read, async |connection| {
+                pipeline.query_async(connection).await
+            })
             .await?;
+        self.timed.partly_failed(RedisCommand::Read, &replies);
         let looks = queries.iter().zip(replies);
         let looks = looks.map(|(query, reply)| self.readable(&query.channel, reply, Look::parse));
         Ok(looks.collect())
@@ -192,8 +195,11 @@ impl DataLink {
         }
         let asked = Instant::now();
         let replies: Vec<RedisResult<Value>> = self
-            .run(async |connection| pipeline.query_async(connection).await)
+            .run(RedisCommand::Audit, async |connection| {
+                pipeline.query_async(connection).await
+            })
             .await?;
+        self.timed.partly_failed(RedisCommand::Audit, &replies);
         let mut replies = replies.into_iter();
         let time = replies.next().ok_or(DataError::Reply("TIME"))??;
         self.clock.correct(parse::time(time)?, asked.elapsed());

@@ -7,6 +7,7 @@ use redis::Pipeline;
 use super::data::DataLink;
 use super::parse;
 use crate::broker::reports::Report;
+use crate::reasons::RedisCommand;
 
 /// How long the index outlives the last report: as long as the longest lasts, three times the longest interval.
 const INDEX_LASTING_MS: u64 = 3 * 60 * 1_000;
@@ -15,7 +16,9 @@ impl DataLink {
     /// Redis's time, for a report. Whoever may not ask for it is told in Redis's words.
     pub(in crate::broker) async fn report_time(&self) -> Result<u64, String> {
         let reply = self
-            .run(async |connection| redis::cmd("TIME").query_async(connection).await)
+            .run(RedisCommand::Time, async |connection| {
+                redis::cmd("TIME").query_async(connection).await
+            })
             .await;
         reply
             .and_then(parse::time)
@@ -57,8 +60,10 @@ impl DataLink {
     }
 
     async fn send(&self, pipeline: &Pipeline) -> Result<(), String> {
-        self.run(async |connection| pipeline.query_async(connection).await)
-            .await
-            .map_err(|error| error.to_string())
+        self.run(RedisCommand::Report, async |connection| {
+            pipeline.query_async(connection).await
+        })
+        .await
+        .map_err(|error| error.to_string())
     }
 }

@@ -7,6 +7,7 @@ use super::data::{DataError, DataLink, Script};
 use super::parse;
 use crate::broker::control::StandError;
 use crate::orders::Standing;
+use crate::reasons::RedisCommand;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
@@ -62,7 +63,10 @@ impl Mark {
 }
 
 pub(super) fn script() -> Script {
-    Script::new(include_str!("standing.lua").to_owned())
+    Script::new(
+        RedisCommand::Control,
+        include_str!("standing.lua").to_owned(),
+    )
 }
 
 impl DataLink {
@@ -108,7 +112,9 @@ impl DataLink {
         let mut get = redis::cmd("GET");
         get.arg(self.keys.standing_orders_mark());
         let reply = self
-            .run(async |connection| get.query_async(connection).await)
+            .run(RedisCommand::Control, async |connection| {
+                get.query_async(connection).await
+            })
             .await;
         let text: Option<Vec<u8>> = reply.map_err(|error: DataError| error.to_string())?;
         Ok(Mark::parse(
@@ -124,7 +130,9 @@ impl DataLink {
         let told = |error: DataError| error.to_string();
         let asked = Instant::now();
         let time = self
-            .run(async |connection| redis::cmd("TIME").query_async(connection).await)
+            .run(RedisCommand::Time, async |connection| {
+                redis::cmd("TIME").query_async(connection).await
+            })
             .await
             .and_then(parse::time)
             .map_err(told)?;
@@ -136,7 +144,9 @@ impl DataLink {
             scan.arg(self.keys.standing_orders()).arg(cursor);
             scan.arg("COUNT").arg(PAGE);
             let reply = self
-                .run(async |connection| scan.query_async(connection).await)
+                .run(RedisCommand::Control, async |connection| {
+                    scan.query_async(connection).await
+                })
                 .await;
             let (next, page): (u64, Vec<Vec<u8>>) = reply.map_err(told)?;
             // Each member is followed by its score, which the member says too.

@@ -17,6 +17,7 @@ use super::parse;
 use super::topology::Shard;
 use super::{Outlets, RedisSettings};
 use crate::broker::Push;
+use crate::reasons::RedisCommand;
 
 /// Topics in one SUBSCRIBE.
 const TOPICS_PER_COMMAND: usize = 500;
@@ -165,11 +166,13 @@ impl Subscriber {
                 .set_connection_timeout(Some(self.settings.connect_timeout))
                 .set_response_timeout(Some(self.settings.response_timeout))
                 .set_push_sender(self.ear(generation, &pulse));
-            let mut connection = client
-                .get_multiplexed_async_connection_with_config(&config)
-                .await?;
-            connection.subscribe(&self.probe_topic).await?;
-            connection.subscribe(&self.orders_topic).await?;
+            let timed = &self.data.timed;
+            let connect = client.get_multiplexed_async_connection_with_config(&config);
+            let mut connection = timed.counted(RedisCommand::Connect, connect).await?;
+            for own in [&self.probe_topic, &self.orders_topic] {
+                let subscribe = connection.subscribe(own);
+                timed.counted(RedisCommand::Subscribe, subscribe).await?;
+            }
             self.links.insert(shard, Link { connection, pulse });
         }
         self.failures = 0;
@@ -243,10 +246,12 @@ impl Subscriber {
             };
             for topics in topics.chunks(TOPICS_PER_COMMAND) {
                 let left = link.pulse.patience(self.settings.probe_timeout);
-                match timeout(left, link.connection.subscribe(topics)).await {
+                let subscribe = link.connection.subscribe(topics);
+                let class = RedisCommand::Subscribe;
+                match timeout(left, self.data.timed.counted(class, subscribe)).await {
                     Ok(subscribed) => subscribed?,
                     // The watchdog, whose turn is next, must not wait for a reply that may never come.
-                    Err(_) => return Ok(()),
+                    Err(_) => return self.unanswered(class),
                 }
             }
         }
@@ -266,12 +271,19 @@ impl Subscriber {
         for topics in unwanted.chunks(TOPICS_PER_COMMAND) {
             for link in self.links.values_mut() {
                 let left = link.pulse.patience(self.settings.probe_timeout);
-                match timeout(left, link.connection.unsubscribe(topics)).await {
+                let unsubscribe = link.connection.unsubscribe(topics);
+                let class = RedisCommand::Subscribe;
+                match timeout(left, self.data.timed.counted(class, unsubscribe)).await {
                     Ok(unsubscribed) => unsubscribed?,
-                    Err(_) => return Ok(()),
+                    Err(_) => return self.unanswered(class),
                 }
             }
         }
+        Ok(())
+    }
+
+    fn unanswered(&self, class: RedisCommand) -> Result<(), RedisError> {
+        self.data.timed.unanswered(class);
         Ok(())
     }
 
@@ -297,10 +309,14 @@ impl Subscriber {
                 let mut publish = redis::cmd("PUBLISH");
                 publish.arg(&self.probe_topic).arg("");
                 let probe = publish.exec_async(&mut link.connection);
-                match timeout(left, probe).await {
+                let timed = &self.data.timed;
+                match timeout(left, timed.counted(RedisCommand::Probe, probe)).await {
                     Ok(Ok(())) => {}
                     Ok(Err(error)) => tracing::debug!(%error, "the probe could not be sent"),
-                    Err(_) => tracing::debug!("the probe was not answered"),
+                    Err(_) => {
+                        timed.unanswered(RedisCommand::Probe);
+                        tracing::debug!("the probe was not answered");
+                    }
                 }
             }
         }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::data::{DataError, DataLink};
 use crate::broker::tickets::{Errand, Redeem, TicketError};
+use crate::reasons::RedisCommand;
 
 impl DataLink {
     pub(in crate::broker) async fn ticket(&self, errand: Errand) {
@@ -43,8 +44,10 @@ impl DataLink {
             .arg(grant)
             .arg("PX")
             .arg(ms);
-        self.run(async |connection| set.exec_async(connection).await)
-            .await
+        self.run(RedisCommand::Ticket, async |connection| {
+            set.exec_async(connection).await
+        })
+        .await
     }
 
     async fn redeem_ticket(
@@ -57,8 +60,10 @@ impl DataLink {
             Redeem::Look => "GET",
         });
         get.arg(self.keys.ticket(digest));
-        self.run(async |connection| get.query_async(connection).await)
-            .await
+        self.run(RedisCommand::Ticket, async |connection| {
+            get.query_async(connection).await
+        })
+        .await
     }
 
     fn tell_of_failure<T>(&self, result: Result<T, DataError>) -> Result<T, TicketError> {

@@ -38,6 +38,17 @@ pub struct PollTerms {
 }
 
 impl Shape {
+    /// The stable text for the log.
+    #[must_use]
+    pub fn as_label(self) -> &'static str {
+        match self {
+            Shape::EventStream { envelope: false } => "event_stream",
+            Shape::EventStream { envelope: true } => "envelope",
+            Shape::Ndjson => "ndjson",
+            Shape::Poll(_) => "poll",
+        }
+    }
+
     /// How this shape wants its events encoded.
     #[must_use]
     pub fn format(self) -> Format {

@@ -14,6 +14,7 @@ use bytes::Bytes;
 use serde::de::DeserializeOwned;
 
 use super::problem::{self, Code, Problem};
+use super::request_id::RequestId;
 use super::{body, hide};
 use crate::broker::Broker;
 use crate::broker::control::StandError;
@@ -95,11 +96,13 @@ impl Admin {
     ) -> Result<HttpResponse, Problem> {
         let peer = request.peer_addr().map(|peer| peer.to_string());
         let peer = peer.unwrap_or_default();
+        let id_of_request = RequestId::current();
+        let request_id = id_of_request.as_ref().map(RequestId::as_str);
         let count = |outcome| self.metrics.commands.of((command, outcome)).inc();
         if let Err(problem) = self.access.check(request.headers()) {
             count(AdminOutcome::Unauthorized);
             let code = problem.code().as_str();
-            tracing::warn!(%command, peer, code, "an admin command of somebody who may not give it");
+            tracing::warn!(%command, peer, code, request_id, "an admin command of somebody who may not give it");
             return Err(problem);
         }
         match obey.await {
@@ -107,7 +110,7 @@ impl Admin {
                 count(AdminOutcome::Done);
                 let id = answer.get("id").and_then(serde_json::Value::as_str);
                 let about = hide::tokens(&about);
-                tracing::info!(%command, peer, %about, id, "admin command");
+                tracing::info!(%command, peer, %about, id, request_id, "admin command");
                 Ok(HttpResponse::Ok()
                     .insert_header(("cache-control", "no-store"))
                     .json(answer))
@@ -121,7 +124,7 @@ impl Admin {
                 count(outcome);
                 // Not the detail: it may quote a body that was not meant to be one.
                 let code = problem.code().as_str();
-                tracing::info!(%command, peer, %outcome, code, "admin command");
+                tracing::info!(%command, peer, %outcome, code, request_id, "admin command");
                 Err(problem)
             }
         }

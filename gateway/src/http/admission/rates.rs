@@ -62,6 +62,12 @@ impl<K: Eq + Hash> Rates<K> {
         }
     }
 
+    /// Callers that it remembers.
+    pub fn remembered(&self) -> usize {
+        let table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        table.even_at.len()
+    }
+
     /// Counts one more of this caller's, if it may.
     pub fn take(&self, caller: K) -> Verdict {
         self.take_at(caller, self.started.elapsed())

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 use sluice_wire::channel::Channel;
 use sluice_wire::line::Line as Given;
+use sluice_wire::trace::TraceContext;
 
 use crate::broker::Publication;
 use crate::http::params;
@@ -70,10 +71,15 @@ fn line(number: usize, body: &Bytes, text: &[u8]) -> Line {
             channel,
             event_type: given.r#type,
             event_id: given.event_id,
-            traceparent: None,
+            traceparent: given.traceparent.as_deref().and_then(valid),
             data,
         }),
     }
+}
+
+/// As it is passed on; nothing where it is not valid.
+fn valid(traceparent: &str) -> Option<String> {
+    TraceContext::parse(traceparent).map(|context| context.to_string())
 }
 
 fn given(text: &[u8]) -> Result<Given<'_>, Problem> {

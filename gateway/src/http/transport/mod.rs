@@ -26,6 +26,7 @@ pub use socket::Socket;
 use crate::http::admission::shares::{Share, Shares};
 use crate::http::forwarded::{AddressKey, Forwarding};
 use crate::http::peer::{self, SocketOptions};
+use crate::lifecycle::Admission;
 use crate::metrics::Counters;
 use crate::reasons::TransportEnd;
 use frames::PREFACE;
@@ -48,6 +49,8 @@ pub struct Transport {
     /// Absent: plain TCP, with HTTP/2 for clients that begin with its preface.
     pub tls: Option<Arc<ServerConfig>>,
     pub ended: Counters<TransportEnd>,
+    /// Counts sockets that are open; it refuses none.
+    pub open: Admission,
     /// Sockets of one address; nothing where they are not counted.
     pub crowd: Option<Crowd>,
 }
@@ -77,6 +80,7 @@ impl Transport {
         }
         let address = socket.peer_addr().ok();
         let place = self.place(address)?;
+        let counted = self.open.admit();
         // Pinned here, so that the socket is closed after its end is counted.
         let begun = pin!(tokio::time::timeout(
             self.head_timeout,
@@ -95,7 +99,7 @@ impl Transport {
         } else {
             Socket::http1(io, early, &self)
         };
-        let socket = socket.in_place(place);
+        let socket = socket.in_place(place, counted);
         Ok((socket, protocol, address))
     }
 

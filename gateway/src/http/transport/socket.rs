@@ -18,6 +18,7 @@ use super::frames::{Guard, Http2Limits, announce};
 use super::heads::Http1Side;
 use super::{Place, Transport};
 use crate::http::peer::PeerStreams;
+use crate::lifecycle::Permit;
 use crate::metrics::Counters;
 use crate::reasons::TransportEnd;
 
@@ -34,6 +35,7 @@ pub struct Socket {
     side: Side,
     peer: Rc<PeerStreams>,
     _place: Place,
+    _counted: Option<Permit>,
 }
 
 enum Side {
@@ -79,12 +81,14 @@ impl Socket {
             side,
             peer: Rc::default(),
             _place: None,
+            _counted: None,
         }
     }
 
-    /// Keeps its place for as long as it lives.
-    pub(super) fn in_place(mut self, place: Place) -> Socket {
+    /// Keeps its place, and is counted, for as long as it lives.
+    pub(super) fn in_place(mut self, place: Place, counted: Option<Permit>) -> Socket {
         self._place = place;
+        self._counted = counted;
         self
     }
 

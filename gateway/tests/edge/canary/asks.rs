@@ -182,10 +182,13 @@ fn in_headers_and_bodies(client: &Client, known: (&str, &str), secret: &str) {
         "Expect",
         "Upgrade",
         "Forwarded",
+        "X-Request-Id",
+        "traceparent",
     ] {
         let headers = [known, (name, secret)];
         client.say("GET", "/v1/poll?channel=a&timeout=0s", &headers, b"");
         client.say("POST", "/v1/tickets", &headers, br#"{"channels":["a"]}"#);
+        client.say("POST", "/v1/channels/inbox/events", &headers, b"x");
     }
     for body in [
         json!({ secret: 1 }),
@@ -244,6 +247,7 @@ pub(super) fn over_http2(client: &Client, secret: &str) {
             ("authorization", bearer(secret)),
             ("cookie", format!("__Host-sluice={secret}")),
             ("x-odd", secret.to_owned()),
+            ("x-request-id", secret.to_owned()),
         ] {
             let request = http::Request::get(&uri)
                 .header(name, value)

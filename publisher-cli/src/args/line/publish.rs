@@ -22,6 +22,9 @@ pub struct PublishLine {
     /// Read one event a line: {"channel":"c","type":"t","event_id":"i","data":any}; all but data may be left out
     #[arg(long)]
     pub ndjson: bool,
+    /// The trace that the events belong to, as in W3C Trace Context; with --ndjson of lines that name none
+    #[arg(long, env = "TRACEPARENT", hide_env_values = true)]
+    pub traceparent: Option<String>,
     /// At most so many events per time, such as 100/s, 10/m or 100
     #[arg(long, value_name = "RATE")]
     pub rate: Option<Rate>,
