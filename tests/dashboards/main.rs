@@ -25,7 +25,7 @@ use prometheus::Prometheus;
 
 const LIMIT: Duration = Duration::from_secs(240);
 /// How far back the panels look: the whole play.
-const LOOK_BACK: u64 = 120;
+const LOOK_BACK: u64 = 240;
 const SCRAPED: Duration = Duration::from_secs(20);
 
 fn root() -> PathBuf {
