@@ -14,6 +14,7 @@ mod tests;
 
 use std::ffi::OsString;
 use std::fmt;
+use std::net::{AddrParseError, SocketAddr};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -21,10 +22,10 @@ use serde::{Deserialize, Serialize};
 pub use kinds::{RedisUrl, Secret, Size};
 pub use network::Network;
 pub use sections::{
-    AdminConfig, AuthConfig, AuthMode, BrokerConfig, BrokerMode, DrainConfig, ForwardedHeader,
-    Functions, HealthConfig, HistoryConfig, HttpConfig, JwtAlgorithm, JwtConfig, LimitsConfig,
-    LogConfig, LogFormat, NodeConfig, PollConfig, RedisConfig, RedisMode, SameSite, SessionConfig,
-    StreamConfig, SubjectPolicy, TicketsConfig, TlsConfig,
+    AdminConfig, AuthConfig, AuthMode, BrokerConfig, BrokerMode, CanaryConfig, DrainConfig,
+    ForwardedHeader, Functions, HealthConfig, HistoryConfig, HttpConfig, JwtAlgorithm, JwtConfig,
+    LimitsConfig, LogConfig, LogFormat, NodeConfig, PollConfig, RedisConfig, RedisMode, SameSite,
+    SessionConfig, StreamConfig, SubjectPolicy, TicketsConfig, TlsConfig,
 };
 
 use layers::{Layer, Reference};
@@ -52,6 +53,9 @@ pub struct Args {
     /// Print the settings in effect as TOML, without secrets, and leave
     #[arg(long)]
     pub print_config: bool,
+    /// Ask the node at the configured admin address whether it lives, and leave: 0 when it does, else 1
+    #[arg(long)]
+    pub healthcheck: bool,
 }
 
 /// The whole validated configuration. Only the composition root sees it; components get their section.
@@ -74,6 +78,7 @@ pub struct Config {
     pub stream: StreamConfig,
     pub poll: PollConfig,
     pub limits: LimitsConfig,
+    pub canary: CanaryConfig,
     pub drain: DrainConfig,
     pub health: HealthConfig,
     pub log: LogConfig,
@@ -213,6 +218,43 @@ impl Config {
         } else {
             Err(ConfigError::Invalid(problems))
         }
+    }
+
+    /// The admin listener's address alone, by the same layers as [`Config::load`]: for asking a node that runs already.
+    /// Whatever else is wrong in them is not looked at.
+    ///
+    /// # Errors
+    /// [`ConfigError`] where the address cannot be told.
+    pub fn admin_bind<N: Into<OsString>, V: Into<OsString>>(
+        args: &Args,
+        environment: impl IntoIterator<Item = (N, V)>,
+    ) -> Result<SocketAddr, ConfigError> {
+        const KEY: &str = "admin.bind";
+        let reference = Reference::parse()?;
+        // Problems of other keys are for the node's own start; one of this key stays a value that cannot be read.
+        let mut others = Vec::new();
+        let variables = environment
+            .into_iter()
+            .map(|(name, value)| (name.into(), value.into()));
+        let environment = layers::environment(variables, &reference, &mut others);
+        let mut layers = vec![environment];
+        if let Some(path) = args.config.as_ref().filter(|_| !layers[0].sets(KEY)) {
+            layers.push(layers::file(path, &reference, &mut others)?);
+        }
+        let given = layers
+            .iter()
+            .find_map(|layer| Some((layer.value(KEY)?, layer.origin(KEY)?)));
+        let wrong = others.into_iter().find(|problem| problem.key == KEY);
+        if let Some(problem) = wrong {
+            return Err(ConfigError::Invalid(vec![problem]));
+        }
+        let (value, from) = given
+            .or_else(|| Some((reference.keys().get(KEY)?, "")))
+            .ok_or_else(|| ConfigError::Defect(format!("no {KEY}")))?;
+        let text = value.as_str().unwrap_or_default().trim();
+        text.parse().map_err(|error: AddrParseError| {
+            ConfigError::Invalid(vec![Problem::new(KEY, from, error.to_string())])
+        })
     }
 
     /// The settings in effect, as TOML, secrets redacted: what `--print-config` prints.

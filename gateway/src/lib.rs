@@ -14,10 +14,12 @@
 
 pub mod auth;
 pub mod broker;
+pub mod canary;
 pub mod config;
 pub mod connection;
 mod der;
 pub mod health;
+pub mod healthcheck;
 pub mod holder;
 pub mod http;
 pub mod hub;

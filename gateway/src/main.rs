@@ -8,6 +8,7 @@ use clap::Parser;
 use sluice_gateway::config::{
     Args, Config, ConfigError, LogConfig, LogFormat, process_environment,
 };
+use sluice_gateway::healthcheck;
 use sluice_gateway::server::{self, Listeners};
 use socket2::SockRef;
 use tokio::signal::unix::{SignalKind, signal};
@@ -25,6 +26,9 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
     let args = Args::parse();
+    if args.healthcheck {
+        return healthcheck(&args);
+    }
     let config = match Config::load(&args, process_environment()) {
         Ok(config) => config,
         Err(error) => {
@@ -46,6 +50,23 @@ fn main() -> ExitCode {
     }
     match start(config) {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("sluice-gateway: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Asks the node that runs already: for images that hold nothing but this binary.
+fn healthcheck(args: &Args) -> ExitCode {
+    let asked = Config::admin_bind(args, process_environment())
+        .map_err(|error| error.to_string())
+        .and_then(|bind| healthcheck::ask(bind).map_err(|error| error.to_string()));
+    match asked {
+        Ok(()) => {
+            println!("alive");
+            ExitCode::SUCCESS
+        }
         Err(error) => {
             eprintln!("sluice-gateway: {error}");
             ExitCode::FAILURE

@@ -2,6 +2,7 @@
 //! once, in the file of its concern: its HELP is the doc comment, its labels come from enums, all its values begin at 0.
 
 mod broker;
+mod canary;
 mod connections;
 mod control;
 mod http;
@@ -17,6 +18,7 @@ mod transport;
 use prometheus::{Encoder as _, Registry, TextEncoder};
 
 pub use broker::BrokerMetrics;
+pub use canary::CanaryMetrics;
 pub use connections::ConnectionMetrics;
 pub use control::ControlMetrics;
 pub use http::HttpMetrics;
@@ -64,6 +66,7 @@ pub struct Metrics {
     pub control: ControlMetrics,
     pub limits: LimitMetrics,
     pub keys: KeyMetrics,
+    pub canary: CanaryMetrics,
     pub node: NodeMetrics,
     pub runtimes: Runtimes,
 }
@@ -88,6 +91,7 @@ impl Metrics {
             control: ControlMetrics::register(&place)?,
             limits: LimitMetrics::register(&place)?,
             keys: KeyMetrics::register(&place)?,
+            canary: CanaryMetrics::register(&place)?,
             node: NodeMetrics::register(&place)?,
             runtimes: Runtimes::default(),
             place,

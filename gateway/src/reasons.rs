@@ -54,8 +54,10 @@ macro_rules! labels {
     };
 }
 
+mod canary;
 mod node;
 
+pub use canary::CanaryOutcome;
 pub use node::{NodeLimit, RedisCommand, ThreadClass};
 
 labels! {
@@ -423,6 +425,7 @@ mod tests {
         check::<AuthCode>();
         check::<TransportEnd>();
         check::<ReloadOutcome>();
+        check::<CanaryOutcome>();
         check::<AdminCommand>();
         check::<AdminOutcome>();
         check::<LimitName>();

@@ -36,10 +36,12 @@ pub const AUDIT_INTERVAL: Duration = Duration::from_secs(1);
 pub struct NodeSettings(BTreeMap<&'static str, String>);
 
 impl Default for NodeSettings {
-    /// Anonymous access and a short audit; everything else as shipped.
+    /// Anonymous access, a short audit, and no canary, whose events would be among those that scenarios count; everything
+    /// else as shipped.
     fn default() -> Self {
         let settings = [
             ("SLUICE__AUTH__MODE", "anonymous".to_owned()),
+            ("SLUICE__CANARY__ENABLED", "false".to_owned()),
             (
                 "SLUICE__REDIS__AUDIT_INTERVAL",
                 format!("{}ms", AUDIT_INTERVAL.as_millis()),

@@ -10,6 +10,7 @@ use sluice_wire::position::Position;
 use sluice_wire::publish::Defaults;
 
 use super::batch::{Outcome, will_pass};
+use super::canary::is_canary;
 use super::history::{Glance, Look, Span};
 use super::{Publication, PublishError, Push};
 use crate::hub::exchange::{Context, Oldest, Query, Range, Reading};
@@ -26,23 +27,32 @@ pub struct EmbeddedSettings {
 pub(super) struct Embedded {
     settings: EmbeddedSettings,
     defaults: Defaults,
+    canary: Defaults,
     logs: HashMap<Channel, Log>,
     wanted: HashSet<Channel>,
     /// What the node has still to hear; emptied after every step.
     pushes: VecDeque<Push>,
     /// Channels that there was no room for, since it was last counted.
     pub refused: u64,
+    /// Whether the canary's channel, of which there is one, is among the logs: it takes nobody's place.
+    has_canary: bool,
 }
 
 impl Embedded {
-    pub(super) fn new(settings: EmbeddedSettings, defaults: Defaults) -> Embedded {
+    pub(super) fn new(
+        settings: EmbeddedSettings,
+        defaults: Defaults,
+        canary: Defaults,
+    ) -> Embedded {
         Embedded {
             settings,
             defaults,
+            canary,
             logs: HashMap::new(),
             wanted: HashSet::new(),
             pushes: VecDeque::new(),
             refused: 0,
+            has_canary: false,
         }
     }
 
@@ -68,7 +78,7 @@ impl Embedded {
         publication: &Publication,
         now: u64,
     ) -> Result<Position, PublishError> {
-        let defaults = self.defaults;
+        let defaults = self.defaults(&publication.channel);
         let Some(log) = self.log(&publication.channel, now) else {
             tracing::debug!(
                 limit = self.settings.channels,
@@ -104,7 +114,7 @@ impl Embedded {
 
     /// `None` when there is no room for one more channel.
     pub(super) fn read(&mut self, query: &Query, now: u64) -> Option<Reading> {
-        let defaults = self.defaults;
+        let defaults = self.defaults(&query.channel);
         let log = self.log(&query.channel, now)?;
         let head_is_new = log.head().is_none();
         let head = log.ensure_head(SystemMillis(now), rand::random(), &defaults);
@@ -164,7 +174,7 @@ impl Embedded {
     }
 
     pub(super) fn head(&mut self, channel: &Channel, now: u64) -> Option<Position> {
-        let defaults = self.defaults;
+        let defaults = self.defaults(channel);
         Some(
             self.logs
                 .get_mut(channel)?
@@ -173,14 +183,29 @@ impl Embedded {
     }
 
     fn log(&mut self, channel: &Channel, now: u64) -> Option<&mut Log> {
-        if !self.logs.contains_key(channel) && self.logs.len() >= self.settings.channels {
+        let is_canary = is_canary(channel);
+        let is_new = !self.logs.contains_key(channel);
+        if is_new && !is_canary && !self.has_room() {
             self.make_room(now);
-            if self.logs.len() >= self.settings.channels {
+            if !self.has_room() {
                 self.refused += 1;
                 return None;
             }
         }
+        self.has_canary |= is_canary;
         Some(self.logs.entry(channel.clone()).or_default())
+    }
+
+    fn has_room(&self) -> bool {
+        self.logs.len() < self.settings.channels + usize::from(self.has_canary)
+    }
+
+    fn defaults(&self, channel: &Channel) -> Defaults {
+        if is_canary(channel) {
+            self.canary
+        } else {
+            self.defaults
+        }
     }
 
     /// Lets go of what has expired; if that is not enough, of channels without
@@ -190,10 +215,12 @@ impl Embedded {
             log.expire(SystemMillis(now));
             log.head().is_some()
         });
-        if self.logs.len() >= self.settings.channels {
+        self.has_canary = self.logs.keys().any(is_canary);
+        if !self.has_room() {
             let wanted = &self.wanted;
             self.logs
                 .retain(|channel, log| log.first().is_some() || wanted.contains(channel));
+            self.has_canary = self.logs.keys().any(is_canary);
         }
     }
 }

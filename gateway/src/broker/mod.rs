@@ -2,6 +2,7 @@
 //! against it. Nothing else in the gateway speaks to Redis.
 
 pub mod batch;
+pub mod canary;
 pub mod clock;
 pub mod control;
 pub mod embedded;
@@ -40,6 +41,8 @@ pub struct BrokerSettings {
     pub node: NodeLimits,
     /// Defaults of every event that this gateway publishes or reads.
     pub events: Defaults,
+    /// The same for the canary's channels.
+    pub canary: Defaults,
     /// Messages waiting for one worker.
     pub worker_queue: usize,
     /// Questions and publishes waiting for the node, and pushes waiting for it.

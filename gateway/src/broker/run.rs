@@ -194,7 +194,7 @@ impl Loop {
         let (backend, subscriber, connected) = match &settings.backend {
             BackendSettings::Embedded(embedded) => {
                 metrics.broker.connected.set(1);
-                let embedded = Embedded::new(*embedded, settings.events);
+                let embedded = Embedded::new(*embedded, settings.events, settings.canary);
                 (Backend::Embedded(Box::new(embedded)), None, Some(connected))
             }
             BackendSettings::Redis(redis) => {
@@ -204,8 +204,7 @@ impl Loop {
                     metrics: metrics.broker.clone(),
                     limits: metrics.limits.clone(),
                 };
-                let (redis, subscriber) =
-                    Redis::new(redis, settings, settings.events, clock.clone(), outlets)?;
+                let (redis, subscriber) = Redis::new(redis, settings, clock.clone(), outlets)?;
                 (Backend::Redis(redis), Some(subscriber), None)
             }
         };

@@ -56,6 +56,7 @@ pub fn check(config: &Config) -> Findings {
     limits::callers(&config.limits, &mut findings);
     node::reports(&config.redis, &mut findings);
     requests::check(&config.limits, &mut findings);
+    node::canary(&config.canary, &mut findings);
     drain(&config.drain, &mut findings);
     health(&config.health, &mut findings);
     log(&config.log, &mut findings);

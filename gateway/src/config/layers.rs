@@ -171,6 +171,12 @@ impl Layer {
             .is_some_and(|(value, _)| value.as_str() != Some(""))
     }
 
+    /// The key's value, if this layer has one that is not the empty text.
+    pub fn value(&self, key: &str) -> Option<&Value> {
+        let (value, _) = self.values.get(key)?;
+        (value.as_str() != Some("")).then_some(value)
+    }
+
     /// Where the key's value came from, if this layer has one.
     pub fn origin(&self, key: &str) -> Option<&str> {
         self.values.get(key).map(|(_, from)| from.as_str())

@@ -344,6 +344,17 @@ choice! {
     }
 }
 
+/// `[canary]`: probes of the node's own delivery.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct CanaryConfig {
+    pub enabled: bool,
+    #[serde(with = "duration")]
+    pub interval: Duration,
+    #[serde(with = "duration")]
+    pub timeout: Duration,
+}
+
 /// `[drain]`: how the node leaves.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]

@@ -345,7 +345,8 @@ fn secrets_are_redacted_everywhere() {
         "{printed}"
     );
     for text in [printed, format!("{config:?}")] {
-        assert!(!text.contains("canary"), "{text}");
+        // `[canary]` is a section.
+        assert!(!text.contains("canary-"), "{text}");
     }
 }
 

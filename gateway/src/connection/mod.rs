@@ -70,6 +70,15 @@ pub struct Opening {
     pub expires_at: Option<Expiry>,
 }
 
+impl Opening {
+    /// Whether it is the node's own canary: reserved channels are given to nobody else. It is left out of whatever counts,
+    /// lists or ends streams of users.
+    #[must_use]
+    pub fn is_own(&self) -> bool {
+        self.channels.iter().any(Channel::is_reserved)
+    }
+}
+
 /// When the right to read ends. The same moment twice, since the clocks differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Expiry {

@@ -34,6 +34,8 @@ pub struct Stream<T> {
     pub(super) id: ConnectionId,
     pub(super) holder: Arc<Holder>,
     pub(super) close: Option<CloseReason>,
+    /// The node's own: no user's.
+    pub(super) own: bool,
     /// When it ends by itself, and why.
     pub(super) end_at: (Duration, CloseReason),
     /// When it ends with its token.
@@ -127,6 +129,7 @@ impl<T: Transport> Stream<T> {
             id: opening.id,
             holder: Arc::clone(&opening.holder),
             close: None,
+            own: opening.is_own(),
             end_at,
             expiry: opening.expires_at,
             opened_at: now,

@@ -76,6 +76,8 @@ pub struct Worker<T> {
     names: HashMap<Channel, usize>,
     channels: Slab<LocalChannel>,
     streams: Slab<Stream<T>>,
+    /// How many of them are the node's own.
+    own: usize,
     /// Those that can be renewed, by name.
     index: Index,
     memory: Memory,
@@ -101,6 +103,7 @@ impl<T: Transport> Worker<T> {
             names: HashMap::new(),
             channels: Slab::new(),
             streams: Slab::new(),
+            own: 0,
             opening: VecDeque::new(),
             outbox: VecDeque::new(),
             serial: 0,
@@ -116,6 +119,7 @@ impl<T: Transport> Worker<T> {
     pub fn open(&mut self, opening: &Opening, transport: T, now: Duration) -> usize {
         let end_at = self.end_of(opening, now);
         let stream = Stream::new(transport, opening, now, end_at, self.limits.heartbeat);
+        self.own += usize::from(stream.own);
         let key = self.streams.insert(stream);
         if opening.expires_at.is_some() {
             self.index.add(opening.id, &opening.holder, key);
@@ -137,12 +141,17 @@ impl<T: Transport> Worker<T> {
             return Pull::End;
         };
         let mut questions = Vec::new();
+        let mut untold = Tally::default();
         let mut around = Around {
             channels: &self.channels,
             limits: &self.limits,
             now,
             wall,
-            tally: &mut self.tally,
+            tally: if stream.own {
+                &mut untold
+            } else {
+                &mut self.tally
+            },
             jitter: self.rng.random(),
             questions: &mut questions,
         };
@@ -164,7 +173,11 @@ impl<T: Transport> Worker<T> {
     pub fn remove(&mut self, key: usize, now: Duration) -> Option<Ended> {
         let stream = self.streams.try_remove(key)?;
         self.index.remove(stream.id, &stream.holder, key);
-        self.memory.ended(&stream, &self.channels, now);
+        if stream.own {
+            self.own -= 1;
+        } else {
+            self.memory.ended(&stream, &self.channels, now);
+        }
         for (index, seat) in stream.seats.iter().enumerate() {
             self.withdraw(key, index, seat);
             self.leave(seat);
@@ -257,7 +270,7 @@ impl<T: Transport> Worker<T> {
     ) -> usize {
         let channels = &self.channels;
         let mut ended = 0;
-        for (_, stream) in &mut self.streams {
+        for (_, stream) in self.streams.iter_mut().filter(|(_, stream)| !stream.own) {
             let bystander = Bystander {
                 id: stream.id,
                 holder: &stream.holder,
@@ -275,25 +288,22 @@ impl<T: Transport> Worker<T> {
 
     /// Cuts the connection of every stream, as a failing network would, and gives their number.
     pub fn cut(&mut self) -> usize {
-        for (_, stream) in &mut self.streams {
+        for (_, stream) in self.streams.iter_mut().filter(|(_, stream)| !stream.own) {
             stream.transport.abort();
         }
-        self.streams.len()
+        self.streams()
     }
 
-    /// Streams here.
+    /// Streams of users here.
     #[must_use]
     pub fn streams(&self) -> usize {
-        self.streams.len()
+        self.streams.len() - self.own
     }
 
     /// Seats here: one per stream and channel.
     #[must_use]
     pub fn seats(&self) -> usize {
-        self.channels
-            .iter()
-            .map(|(_, local)| local.members.len())
-            .sum()
+        self.users_channels().map(|local| local.members.len()).sum()
     }
 
     /// How far streams are behind, at most a round of sweeps ago.
@@ -305,10 +315,14 @@ impl<T: Transport> Worker<T> {
     /// How many seats each channel here has.
     #[must_use]
     pub fn subscribers(&self) -> Vec<(Channel, usize)> {
-        let channels = self.channels.iter();
-        channels
-            .map(|(_, local)| (local.name.clone(), local.members.len()))
+        self.users_channels()
+            .map(|local| (local.name.clone(), local.members.len()))
             .collect()
+    }
+
+    fn users_channels(&self) -> impl Iterator<Item = &LocalChannel> {
+        let channels = self.channels.iter().map(|(_, local)| local);
+        channels.filter(|local| !local.name.is_reserved())
     }
 
     /// The transport of a stream.

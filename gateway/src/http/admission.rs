@@ -61,9 +61,29 @@ enum Publisher {
 /// The right to one stream or poll, under a name of its own; dropped, everything is free again.
 pub struct Admitted {
     pub id: ConnectionId,
-    _node: Permit,
+    /// Nothing for the node's own canary, which takes nobody's place and which no drain waits for.
+    node: Option<Permit>,
     _address: Option<Share<AddressKey>>,
     _lease: Option<Lease>,
+}
+
+impl Admitted {
+    /// The node's own canary, which no limit counts.
+    #[must_use]
+    pub fn canary() -> Admitted {
+        Admitted {
+            id: ConnectionId::from_bytes(rand::random()),
+            node: None,
+            _address: None,
+            _lease: None,
+        }
+    }
+
+    /// Whether it is the node's own stream.
+    #[must_use]
+    pub fn is_own(&self) -> bool {
+        self.node.is_none()
+    }
 }
 
 impl Gate {
@@ -173,7 +193,7 @@ pub async fn admit(
     };
     Ok(Admitted {
         id,
-        _node: node,
+        node: Some(node),
         _address: address,
         _lease: lease,
     })

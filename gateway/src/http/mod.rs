@@ -6,6 +6,7 @@ pub mod admission;
 pub mod asking;
 pub mod batch;
 pub mod body;
+mod canary;
 pub mod cors;
 pub mod credentials;
 mod csrf;

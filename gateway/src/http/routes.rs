@@ -17,6 +17,7 @@ use super::{
 use crate::auth::Authenticator;
 use crate::auth::revoked::RevocationCheck;
 use crate::broker::Broker;
+use crate::canary::Pass;
 use crate::health::Health;
 use crate::metrics::{ConnectionMetrics, Counters, HttpMetrics, LimitMetrics};
 use crate::reasons::ResetReason;
@@ -44,6 +45,8 @@ pub struct Public {
     /// Who is let in.
     pub gate: Gate,
     pub limit_metrics: LimitMetrics,
+    /// What the node's own canary is known by; nothing where it is switched off.
+    pub canary: Option<Pass>,
 }
 
 /// Bounds of requests.

@@ -127,8 +127,10 @@ impl LocalStreams {
             .borrow_mut()
             .open(opening, transport, self.0.broker.clock().now());
         self.end_if_revoked(key, &opening.holder);
-        self.0.metrics.opened.inc();
-        self.0.metrics.open.inc();
+        if !admitted.is_own() {
+            self.0.metrics.opened.inc();
+            self.0.metrics.open.inc();
+        }
         self.send_questions();
         StreamBody {
             streams: self.clone(),
@@ -137,7 +139,7 @@ impl LocalStreams {
             empty_polls: EmptyPolls::new(Instant::now()),
             busy: false,
             caller,
-            _admitted: admitted,
+            admitted,
         }
     }
 
@@ -279,8 +281,9 @@ impl LocalStreams {
         }
     }
 
-    /// Counts a stream out; `instead` is the reason where the transport knows better.
-    fn close(&self, key: usize, instead: Option<CloseReason>, caller: &Caller) {
+    /// Counts a stream out; `instead` is the reason where the transport knows better. The node's own, which has no caller,
+    /// is not counted.
+    fn close(&self, key: usize, instead: Option<CloseReason>, caller: Option<&Caller>) {
         let ended = self
             .0
             .worker
@@ -291,6 +294,10 @@ impl LocalStreams {
             return;
         };
         let reason = instead.unwrap_or(ended.reason);
+        let Some(caller) = caller else {
+            tracing::debug!(%reason, events = ended.events, "the canary's stream ended");
+            return;
+        };
         let metrics = &self.0.metrics;
         metrics.open.dec();
         metrics.closed.of(reason).inc();
@@ -325,7 +332,7 @@ pub struct StreamBody {
     /// Ended for [`BusyClient`].
     busy: bool,
     caller: Caller,
-    _admitted: Admitted,
+    admitted: Admitted,
 }
 
 impl StreamBody {
@@ -411,7 +418,8 @@ impl Drop for StreamBody {
             shared.forget(self.key);
         }
         let instead = self.busy.then_some(CloseReason::TransportError);
-        self.streams.close(self.key, instead, &self.caller);
+        let caller = (!self.admitted.is_own()).then_some(&self.caller);
+        self.streams.close(self.key, instead, caller);
     }
 }
 

@@ -14,6 +14,7 @@ use futures_util::stream;
 use super::accept::{self, MediaType};
 use super::admission;
 use super::body;
+use super::canary;
 use super::credentials::{count_denied, is_url_secret, recognise_reader, spends_ticket};
 use super::params::{self, SubscribeRequest};
 use super::peer::Peer;
@@ -38,6 +39,9 @@ pub async fn get(
     public: web::Data<Public>,
     streams: web::Data<LocalStreams>,
 ) -> Result<HttpResponse, Problem> {
+    if canary::asks(&request, &public) {
+        return canary::open(&request, &public, &streams);
+    }
     let attempt = admission::attempt_stream(&request, &public);
     let wanted = from_query(&request, &public);
     if let (Err(refusal), Ok(wanted)) = (attempt, &wanted) {
@@ -236,7 +240,7 @@ pub(super) fn opening(
 }
 
 /// The headers that keep proxies from holding events back.
-fn stream_head(request: &HttpRequest, media_type: MediaType) -> HttpResponseBuilder {
+pub(super) fn stream_head(request: &HttpRequest, media_type: MediaType) -> HttpResponseBuilder {
     let cache_control = if is_url_secret(request) {
         "private, no-store, no-transform"
     } else {

@@ -1,6 +1,7 @@
 //! The composition root: from a configuration and bound listeners to a
 //! running node, and back out of it by way of a drain.
 
+mod canary;
 mod limits;
 mod settings;
 pub mod tls;
@@ -20,10 +21,11 @@ use tokio::time::{Instant, sleep};
 use crate::auth::Authenticator;
 use crate::broker::run::{BrokerThread, StartError};
 use crate::broker::{Broker, WorkerPort};
+use crate::canary::{Pass, Surroundings};
 use crate::config::{AuthMode, BrokerMode, Config};
 use crate::health::Health;
+use crate::http::admin;
 use crate::http::admin::connections::Roll;
-use crate::http::admin::{self, Admin};
 use crate::http::admission::{self, Gate};
 use crate::http::asking::Asks;
 use crate::http::cors::{self, Cors};
@@ -37,7 +39,7 @@ use crate::http::routes::{self, Public};
 use crate::http::streams::LocalStreams;
 use crate::http::transport::{Transport, listen::listen};
 use crate::lifecycle::{Admission, Drain};
-use crate::metrics::{Metrics, Runtimes};
+use crate::metrics::Metrics;
 use crate::reasons::ThreadClass;
 
 /// Bound sockets: tests bind port 0, and nothing is bound before the configuration is proved.
@@ -89,11 +91,13 @@ pub async fn run(
 ) -> Result<(), RunError> {
     let metrics = Metrics::register(&Registry::new())?;
     let certificate = tls::Certificate::load(&config.tls, metrics.tls.clone())?;
-    let authenticator = Authenticator::from_config(&config.auth)
-        .map_err(|error| RunError::Settings(error.to_string()))?;
+    let authenticator = Authenticator::from_config(&config.auth);
+    let authenticator = authenticator.map_err(|error| RunError::Settings(error.to_string()))?;
     let authenticator = Arc::new(authenticator);
     announce(&config, &listeners)?;
     let health = Health::new(&config.health);
+    let pass = canary::pass(&config).map_err(RunError::Settings)?;
+    let bound = listeners.public.local_addr()?;
     let workers = settings::workers(&config);
     let broker = settings::broker(&config).map_err(RunError::Settings)?;
     let (broker, ports, thread) = crate::broker::run::start(broker, workers, &metrics)?;
@@ -110,12 +114,17 @@ pub async fn run(
         metrics: metrics.clone(),
         draining,
         cuts: web::Data::new(Cuts::new(settings::streams(&config).node)),
-        page: web::Data::new(settings::page(&config, listeners.public.local_addr()?)),
+        page: web::Data::new(settings::page(&config, bound)),
     });
-    let shared = shared(&config, &health, &seats, Arc::clone(&authenticator));
+    let watch = seats.draining.clone();
+    let told = (&health, pass.clone());
+    let shared = shared(&config, told, &seats, Arc::clone(&authenticator));
     let tls = certificate.as_ref().map(tls::Certificate::server_config);
-    let transport = |tls| settings::transport(&config, tls, &metrics);
-    let public = (listeners.public, transport(tls.transpose()?));
+    let transport = |entry| settings::transport(&config, entry, &metrics);
+    let public = (
+        listeners.public,
+        transport((tls.transpose()?, pass.clone())),
+    );
     let sockets = (
         public.1.open.clone(),
         settings::sockets(&admission, workers),
@@ -128,23 +137,13 @@ pub async fn run(
         shared.clone(),
     );
     let public = public_server(&config, public, workers, shared.clone(), seats)?;
-    let commands = settings::admin(
-        &config,
-        listeners.admin.local_addr()?,
-        &broker,
-        roll,
-        &metrics,
-    );
-    let probes = Probes::new(
-        health.clone(),
-        metrics.clone(),
-        broker.revocations().clone(),
-    );
-    let admin = (listeners.admin, transport(None));
-    let runtimes = metrics.runtimes.clone();
-    runtimes.add_this(ThreadClass::Main);
-    let admin = admin_server(&config, admin, (probes, runtimes), commands, shared)?;
+    let admin = (listeners.admin, transport((None, None)));
+    metrics.runtimes.add_this(ThreadClass::Main);
+    let told = (&health, &metrics);
+    let admin = admin_server(&config, admin, (&broker, roll), told, shared)?;
     let keys = metrics.keys.clone();
+    let canary = pass.map(|pass| (pass, Surroundings::new(&broker, &health, &metrics)));
+    let canary = canary::canary(&config, (bound, certificate.as_ref()), canary)?;
     let node = Node {
         handles: [public.handle(), admin.handle()],
         health,
@@ -157,6 +156,7 @@ pub async fn run(
         tokio::select! {
             ended = async { tokio::try_join!(public, admin) } => ended.map(|_| ()),
             never = authenticator.follow_keys(&keys) => match never {},
+            never = canary::run(canary, watch) => match never {},
         }
     });
     let outcome = tokio::select! {
@@ -237,7 +237,7 @@ impl WorkerSeats {
 /// What the routes of both listeners need.
 fn shared(
     config: &Config,
-    health: &Health,
+    (health, canary): (&Health, Option<Pass>),
     seats: &WorkerSeats,
     authenticator: Arc<Authenticator>,
 ) -> web::Data<Public> {
@@ -255,6 +255,7 @@ fn shared(
         resets_told: seats.metrics.hub.resets_told.clone(),
         gate: Gate::new(&settings::gate(config), seats.admission.clone()),
         limit_metrics: seats.metrics.limits.clone(),
+        canary,
     })
 }
 
@@ -303,11 +304,15 @@ fn public_server(
 fn admin_server(
     config: &Config,
     (listener, transport): (TcpListener, Transport),
-    (probes, runtimes): (Probes, Runtimes),
-    commands: Admin,
+    (broker, roll): (&Broker, Roll),
+    (health, metrics): (&Health, &Metrics),
     public: web::Data<Public>,
 ) -> Result<Server, RunError> {
+    let commands = settings::admin(config, listener.local_addr()?, broker, roll, metrics);
     let commands = web::Data::new(commands);
+    let revocations = broker.revocations().clone();
+    let probes = Probes::new(health.clone(), metrics.clone(), revocations);
+    let runtimes = metrics.runtimes.clone();
     let head = web::Data::new(head::HeadBytes(config.http.head_bytes.get()));
     let builder = ServerBuilder::new()
         .workers(1)

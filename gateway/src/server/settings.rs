@@ -17,7 +17,8 @@ use crate::broker::embedded::EmbeddedSettings;
 use crate::broker::leases::LeaseSettings;
 use crate::broker::redis::{Certificates, RedisSettings, Topology};
 use crate::broker::reports::ReportSettings;
-use crate::broker::{BackendSettings, Broker, BrokerSettings};
+use crate::broker::{BackendSettings, Broker, BrokerSettings, canary};
+use crate::canary::Pass;
 use crate::config::{BrokerMode, Config, Functions, RedisConfig, SubjectPolicy};
 use crate::connection::StreamLimits;
 use crate::http::admin::access::Access;
@@ -132,6 +133,7 @@ pub(super) fn broker(config: &Config) -> Result<BrokerSettings, String> {
             audit_interval: config.redis.audit_interval,
         },
         events: events(config),
+        canary: canary::terms(events(config), config.canary.interval),
         worker_queue: limits.worker_queue,
         queue: limits.broker_queue,
         new_heads_per_second: limits.new_heads_per_second,
@@ -329,7 +331,7 @@ fn leases(config: &Config) -> Option<LeaseSettings> {
 /// How a listener takes its connections.
 pub(super) fn transport(
     config: &Config,
-    tls: Option<Arc<ServerConfig>>,
+    (tls, canary): (Option<Arc<ServerConfig>>, Option<Pass>),
     metrics: &Metrics,
 ) -> Transport {
     Transport {
@@ -348,15 +350,16 @@ pub(super) fn transport(
         tls,
         ended: metrics.transport.ended.clone(),
         open: Admission::new(usize::MAX),
-        crowd: crowd(config),
+        crowd: crowd(config, canary),
     }
 }
 
-fn crowd(config: &Config) -> Option<Crowd> {
+fn crowd(config: &Config, canary: Option<Pass>) -> Option<Crowd> {
     let most = config.limits.sockets_per_ip;
     (most > 0).then(|| Crowd {
         shares: Arc::new(Shares::new(most)),
         forwarding: forwarding(config),
+        canary,
     })
 }
 

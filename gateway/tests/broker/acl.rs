@@ -9,6 +9,7 @@ use crate::harness::admin;
 use crate::harness::http::call;
 use crate::harness::node::{Node, id};
 use crate::harness::redis_server::RedisServer;
+use crate::harness::{CANARY, PATIENCE, find};
 
 const USERS: &str = include_str!("../../../deploy/redis/users.acl");
 
@@ -85,6 +86,14 @@ const TABLE: &[(&str, &str)] = &[
     ("PUBLISH sluice:{_ctl} x", "nN"),
     ("PUBLISH sluice:{_probe.1} x", "nN"),
     ("PUBLISH elsewhere x", ""),
+    ("XADD sluice:{_canary.1}:s * p x", "nN"),
+    ("SET sluice:{_canary.1}:m 1-0.00000001", "nN"),
+    ("SET sluice:{_canary.1}:i:ev 1", ""),
+    ("GET sluice:{_canary.1}:m", "nNo"),
+    ("PUBLISH sluice:{_canary.1} x", "nN"),
+    ("EVAL return(1) 1 sluice:{_canary.1}:s", "nN"),
+    ("EVAL return(1) 2 sluice:{_canary.1}:s sluice:{a}:s", "N"),
+    ("DEL sluice:{_canary.1}:s", "nN"),
     ("EVAL return(1) 1 sluice:{_ctl}:orders", "nN"),
     ("EVAL return(1) 1 sluice:{a}:s", "nNp"),
     ("EVAL return(1) 1 elsewhere", ""),
@@ -214,11 +223,12 @@ fn a_publisher_publishes_in_each_form() {
     }
 }
 
-/// The work of a node, all of it, without one denial: streams, history, tickets, places of subjects, orders that stand.
+/// The work of a node, all of it, without one denial: streams, history, tickets, places of subjects, orders that stand,
+/// and its canary, which the node that may not publish has, too.
 #[test]
 fn nodes_work_without_a_denial() {
     let guarded = Guarded::start();
-    let settings = [admin::SETTINGS, QUICK].concat();
+    let settings = [admin::SETTINGS, QUICK, CANARY].concat();
     let reading = Node::redis(&guarded.url("sluice-node"), &settings).ready();
     let publishing = Node::redis(&guarded.url("sluice-node-publish"), &settings).ready();
     let token = admin::bearer("42", &json!({}));
@@ -244,6 +254,13 @@ fn nodes_work_without_a_denial() {
     admin::commanded(&reading, "/admin/revoke", &json!({"sub": "42"}));
     for mut stream in streams {
         assert_eq!(stream.next().json()["reason"], "revoked");
+    }
+    for node in nodes {
+        find("its canary is well", PATIENCE, || {
+            (node.metric("sluice_canary_probes_total{outcome=\"ok\"}") >= 2.0).then_some(())
+        });
+        let failed = node.metric("sluice_canary_probes_total{outcome=\"publish_failed\"}");
+        assert_eq!(failed, 0.0);
     }
     let denied = guarded.denied();
     assert!(denied.is_empty(), "{denied:#?}");

@@ -4,6 +4,7 @@
 mod harness;
 
 mod acl;
+mod canary;
 mod connection;
 mod delivery;
 mod foreign;

@@ -381,13 +381,14 @@ fn the_documented_user_may_give_and_keep_orders() {
         .lines()
         .find_map(|line| line.strip_prefix("user sluice-node "))
         .expect("a user for nodes");
-    // The selector in parentheses is one word.
-    let (words, selector) = rule.split_once('(').expect("a selector");
-    let selector = format!("({selector}");
+    // A selector in parentheses is one word.
+    let (words, selectors) = rule.split_once('(').expect("a selector");
+    let selectors = selectors.split('(');
+    let selectors: Vec<String> = selectors.map(|rest| format!("({}", rest.trim())).collect();
     let mut command = vec!["ACL", "SETUSER", "gateway", ">secret"];
     // The password is given here; `resetpass` would take it away again.
     command.extend(words.split_whitespace().filter(|word| *word != "resetpass"));
-    command.push(&selector);
+    command.extend(selectors.iter().map(String::as_str));
     redis.run::<()>(&command);
     let url = redis.url().replace("redis://", "redis://gateway:secret@");
     let ann = bearer("ann", &json!({ "jti": "t-1" }));

@@ -14,6 +14,15 @@ use std::fmt::Debug;
 use std::thread;
 use std::time::{Duration, Instant};
 
+/// Tests count streams, events, keys and commands: the canary, which would be among them, is off unless a test is about it.
+pub const NO_CANARY: (&str, &str) = ("SLUICE__CANARY__ENABLED", "false");
+/// For those that are: quick probes, which find their event in any time that a busy machine may need.
+pub const CANARY: &[(&str, &str)] = &[
+    ("CANARY__ENABLED", "true"),
+    ("CANARY__INTERVAL", "100ms"),
+    ("CANARY__TIMEOUT", "10s"),
+];
+
 /// The longest wait for anything that has no promise of its own about time.
 pub const PATIENCE: Duration = Duration::from_secs(15);
 /// Between two looks at a condition.

@@ -10,13 +10,17 @@ use sluice_gateway::server::{self, Listeners};
 use tokio::sync::oneshot;
 
 use super::http::{self, Answer, Events};
-use super::{PATIENCE, find};
+use super::{NO_CANARY, PATIENCE, find};
 
-/// One worker, so that what a test says about "the" worker holds; everyone may connect.
+/// One worker, so that what a test says about "the" worker holds; everyone may connect; no canary.
 const BASE: &[(&str, &str)] = &[
     ("SLUICE__AUTH__MODE", "anonymous"),
     ("SLUICE__HTTP__WORKERS", "1"),
+    NO_CANARY,
 ];
+
+/// Any free port of this machine alone.
+const LOOPBACK: &str = "127.0.0.1:0";
 
 /// A running node; dropped, it drains and ends.
 pub struct Node {
@@ -40,14 +44,20 @@ impl Node {
     /// A node on the embedded broker with `--dev`.
     pub fn dev(settings: &[(&str, &str)]) -> Node {
         let settings = [&[("BROKER__MODE", "embedded")], settings].concat();
-        Node::start_with(true, &settings)
+        Node::start_with(true, LOOPBACK, &settings)
+    }
+
+    /// A node on the embedded broker whose public listener is bound to this address and port.
+    pub fn bound(address: &str, settings: &[(&str, &str)]) -> Node {
+        let settings = [&[("BROKER__MODE", "embedded")], settings].concat();
+        Node::start_with(false, address, &settings)
     }
 
     fn start(settings: &[(&str, &str)]) -> Node {
-        Node::start_with(false, settings)
+        Node::start_with(false, LOOPBACK, settings)
     }
 
-    fn start_with(dev: bool, settings: &[(&str, &str)]) -> Node {
+    fn start_with(dev: bool, public: &str, settings: &[(&str, &str)]) -> Node {
         let quick = [
             ("DRAIN__READINESS_LEAD", "0s"),
             ("DRAIN__DEADLINE", "100ms"),
@@ -62,10 +72,10 @@ impl Node {
             ..Args::default()
         };
         let config = Config::load(&args, base.chain(set)).expect("valid settings");
-        let bind = || TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let bind = |address: &str| TcpListener::bind(address).expect("a free port");
         let listeners = Listeners {
-            public: bind(),
-            admin: bind(),
+            public: bind(public),
+            admin: bind(LOOPBACK),
         };
         let address = |listener: &TcpListener| listener.local_addr().expect("bound");
         let (public, admin) = (address(&listeners.public), address(&listeners.admin));

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tempfile::NamedTempFile;
 
 use super::node::metric;
-use super::{PATIENCE, find, http};
+use super::{NO_CANARY, PATIENCE, find, http};
 
 /// Ticks of `/proc/<pid>/stat` per second: USER_HZ, fixed on Linux.
 const TICKS: u32 = 100;
@@ -66,6 +66,7 @@ impl Process {
             .env("SLUICE__AUTH__MODE", "anonymous")
             .env("SLUICE__BROKER__MODE", "embedded")
             .env("SLUICE__HTTP__WORKERS", "1")
+            .env(NO_CANARY.0, NO_CANARY.1)
             .env("SLUICE__HTTP__BIND", public.to_string())
             .env("SLUICE__ADMIN__BIND", admin.to_string())
             .envs(
@@ -109,6 +110,15 @@ impl Process {
 
     pub fn metric(&self, sample: &str) -> f64 {
         metric(self.admin, sample)
+    }
+
+    /// Stops the process where it stands; it goes on when it is thawed.
+    pub fn freeze(&self) {
+        signal(self.child.id(), "STOP");
+    }
+
+    pub fn thaw(&self) {
+        signal(self.child.id(), "CONT");
     }
 
     pub fn terminate(&self) {

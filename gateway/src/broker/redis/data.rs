@@ -13,9 +13,11 @@ use sluice_wire::publish::{self, Defaults, Publish, Refusal, parse_reply};
 use tokio::sync::watch;
 
 use super::RedisSettings;
+use super::canary::CanaryScripts;
 use super::leases::LeaseScripts;
 use super::reads::NewHeads;
 use super::timed::Timed;
+use crate::broker::canary::is_canary;
 use crate::broker::clock::Clock;
 use crate::broker::rare::Rare;
 use crate::broker::{Publication, PublishError};
@@ -30,6 +32,7 @@ pub(in crate::broker) struct DataLink {
     publish: Script,
     pub(super) publish_all: Script,
     pub(super) ensure_head: Script,
+    pub(super) canary: CanaryScripts,
     pub(super) stand: Script,
     pub(super) clock: Clock,
     pub(super) leases: LeaseScripts,
@@ -68,7 +71,7 @@ pub(super) enum DataError {
 impl DataLink {
     pub(super) fn new(
         settings: &RedisSettings,
-        events: Defaults,
+        (events, canary): (Defaults, Defaults),
         new_heads_per_second: u32,
         (limits, timed): (LimitMetrics, Timed),
         clock: Clock,
@@ -98,6 +101,7 @@ impl DataLink {
             publish: Script::new(RedisCommand::Publish, publish::script(&events)),
             publish_all: Script::new(RedisCommand::Publish, batch::script(&events)),
             ensure_head: Script::new(RedisCommand::Read, publish::ensure_head_script(&events)),
+            canary: CanaryScripts::new(&canary),
             stand: super::standing::script(),
             clock,
             leases: LeaseScripts::new(),
@@ -117,6 +121,9 @@ impl DataLink {
         &self,
         publication: &Publication,
     ) -> Result<Position, PublishError> {
+        if is_canary(&publication.channel) {
+            return self.publish_probe(publication).await;
+        }
         let tag = Some(rand::random());
         let publish = Publish {
             tag,

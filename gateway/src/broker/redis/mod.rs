@@ -2,6 +2,7 @@
 //! connection under a supervisor of our own.
 
 mod batch;
+mod canary;
 mod control;
 mod data;
 mod glance;
@@ -20,7 +21,6 @@ use std::time::Duration;
 
 use sluice_wire::channel::Channel;
 use sluice_wire::keys::Keys;
-use sluice_wire::publish::Defaults;
 use tokio::sync::{mpsc, watch};
 
 pub(super) use data::DataLink;
@@ -69,13 +69,12 @@ impl Redis {
     pub(super) fn new(
         settings: &RedisSettings,
         broker: &BrokerSettings,
-        events: Defaults,
         clock: Clock,
         outlets: Outlets,
     ) -> Result<(Redis, Subscriber), redis::RedisError> {
         let data = Arc::new(DataLink::new(
             settings,
-            events,
+            (broker.events, broker.canary),
             broker.new_heads_per_second,
             (outlets.limits.clone(), Timed::new(outlets.metrics.clone())),
             clock,

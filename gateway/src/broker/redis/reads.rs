@@ -11,6 +11,7 @@ use sluice_wire::publish::parse_reply;
 
 use super::data::{DataError, DataLink};
 use super::parse;
+use crate::broker::canary::is_canary;
 use crate::broker::history::Look;
 use crate::hub::exchange::{Context, Oldest, Query, Range, ReadId, Reading};
 use crate::reasons::{LimitName, RedisCommand};
@@ -84,7 +85,9 @@ impl DataLink {
 
     /// Makes the head of a channel that has none, then reads as asked.
     async fn read_new_channel(&self, query: &Query) -> Result<Reading, DataError> {
-        if !self.new_heads.lock().is_ok_and(|mut heads| heads.take()) {
+        // The canary's one head takes no reader's place.
+        let is_limited = !is_canary(&query.channel);
+        if is_limited && !self.new_heads.lock().is_ok_and(|mut heads| heads.take()) {
             self.limits.hits.of(LimitName::NewHeads).inc();
             return Err(DataError::TooManyNewHeads);
         }
@@ -94,7 +97,9 @@ impl DataLink {
         ];
         let tag = format!("{:08x}", rand::random::<u32>());
         let args = [b"tag".to_vec(), tag.into_bytes()];
-        let reply: Vec<u8> = self.eval(&self.ensure_head, &keys, &args).await?;
+        let reply: Vec<u8> = self
+            .eval(self.head_script(&query.channel), &keys, &args)
+            .await?;
         parse_reply(&reply).map_err(|_| DataError::Reply("ensure_head"))?;
         let look = self.look(&[query]).await?.into_iter().next().flatten();
         look.and_then(|look| look.into_reading(true))
@@ -184,7 +189,11 @@ impl DataLink {
         }
         if refresh {
             let ttl = u64::try_from(self.events.head_ttl.as_millis()).unwrap_or(u64::MAX);
+            // The canary's goes with its last probe.
             for channel in channels {
+                if is_canary(channel) {
+                    continue;
+                }
                 // Never shorter than what a publisher has asked for.
                 pipeline
                     .cmd("PEXPIRE")

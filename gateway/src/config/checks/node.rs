@@ -1,10 +1,10 @@
-//! What must hold of a node's name and of its reports.
+//! What must hold of a node's name, of its reports and of its canary.
 
 use std::time::Duration;
 
 use super::Findings;
 use crate::config::kinds::Humane;
-use crate::config::sections::{NodeConfig, RedisConfig};
+use crate::config::sections::{CanaryConfig, NodeConfig, RedisConfig};
 
 /// The shortest interval of node reports.
 const REPORT_MIN: Duration = Duration::from_millis(100);
@@ -23,6 +23,13 @@ pub(super) fn name(node: &NodeConfig, found: &mut Findings) {
             ),
         );
     }
+}
+
+pub(super) fn canary(canary: &CanaryConfig, found: &mut Findings) {
+    let least = Duration::from_millis(100);
+    let (interval, timeout) = (Duration::from_secs(300), Duration::from_secs(60));
+    found.within("canary.interval", &canary.interval, least, interval);
+    found.within("canary.timeout", &canary.timeout, least, timeout);
 }
 
 pub(super) fn reports(redis: &RedisConfig, found: &mut Findings) {

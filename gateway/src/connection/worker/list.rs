@@ -31,7 +31,7 @@ impl<T: Transport> Worker<T> {
     pub fn list(&self, whom: &Whom, limit: usize, now: Duration) -> (Vec<Listed>, usize) {
         let mut listed = Vec::new();
         let mut count = 0;
-        for (key, stream) in &self.streams {
+        for (key, stream) in self.streams.iter().filter(|(_, stream)| !stream.own) {
             let bystander = Bystander {
                 id: stream.id,
                 holder: &stream.holder,

@@ -17,6 +17,8 @@ use crate::hub::exchange::{Placed, Ticket};
 use crate::hub::frame::EventFrame;
 use crate::hub::ring::RingLimits;
 
+#[path = "own_tests.rs"]
+mod own;
 #[path = "token_tests.rs"]
 mod token;
 

@@ -23,6 +23,7 @@ use tokio_rustls::TlsAcceptor;
 pub use frames::Http2Limits;
 pub use socket::Socket;
 
+use crate::canary::Pass;
 use crate::http::admission::shares::{Share, Shares};
 use crate::http::forwarded::{AddressKey, Forwarding};
 use crate::http::peer::{self, SocketOptions};
@@ -60,6 +61,8 @@ pub struct Transport {
 pub struct Crowd {
     pub shares: Arc<Shares<AddressKey>>,
     pub forwarding: Forwarding,
+    /// The node's own canary takes no place.
+    pub canary: Option<Pass>,
 }
 
 /// A socket's place among those of its address.
@@ -108,7 +111,8 @@ impl Transport {
         let (Some(crowd), Some(address)) = (&self.crowd, address) else {
             return Ok(None);
         };
-        if crowd.forwarding.trusts(address.ip()) {
+        let is_own = |pass: &Pass| pass.is_from(address);
+        if crowd.forwarding.trusts(address.ip()) || crowd.canary.as_ref().is_some_and(is_own) {
             return Ok(None);
         }
         let place = crowd.shares.take(address.ip().into());

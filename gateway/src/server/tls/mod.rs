@@ -2,6 +2,7 @@
 //! are open keep the connection that they have; only new handshakes see a new certificate.
 
 mod files;
+mod pin;
 mod validity;
 
 use std::sync::Arc;
