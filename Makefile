@@ -9,10 +9,11 @@ SOAK_SEEDS ?= 10000
 
 .DEFAULT_GOAL := help
 .PHONY: help run demo build check fmt fmt-check clippy deny tidy setup test test-browser test-clients clients-table test-tokens \
-  lb-test k8s-validate k8s-generate deploy-validate image-test rollout-drill test-full soak fuzz bench docs reference clean
+  lb-test dashboards dash-verify dashboard-pictures k8s-validate k8s-generate deploy-validate image-test rollout-drill \
+  test-full soak fuzz bench docs reference clean
 
 help: ## Show this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  %-15s %s\n", $$1, $$2 }'
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  %-18s %s\n", $$1, $$2 }'
 
 run: ## Build and start one gateway in --dev with its demo page, on the embedded broker unless SLUICE__REDIS__URL is set
 	@scripts/run
@@ -84,6 +85,19 @@ test-full: test soak ## The same, then the tests marked as slow, and the soak
 
 soak: ## The simulator over many seeds, optimised: SOAK_SEEDS=10000
 	SLUICE_SIM_SEEDS=$(SOAK_SEEDS) $(CARGO) test --locked --release -p sluice-gateway --lib simulator:: -- --nocapture
+
+dashboards: ## Render grafana/dashboards from grafana/src
+	@scripts/setup jsonnet
+	jsonnet --multi grafana/dashboards grafana/src/main.jsonnet
+
+dash-verify: setup ## Dashboards, rules and runbooks against a real Prometheus that watches nodes under load and faults
+	$(CARGO) build $(ALL) --bins
+	$(CARGO) test $(ALL) --test dashboards
+
+dashboard-pictures: setup ## The same, drawn by grafana/preview in Chromium, into docs/pictures
+	$(CARGO) build $(ALL) --bins
+	$(CARGO) test $(ALL) --test dashboards -- --ignored take_the_pictures
+	cp target/dashboard-pictures/dashboard-*.png docs/pictures/
 
 fuzz: ## Fuzz every target for a while, on a nightly compiler: FUZZ_SECONDS=120 for all of them together
 	@scripts/fuzz
