@@ -83,10 +83,10 @@ impl ResponseReader {
         matches!(self.body, Body::Done | Body::UntilClose | Body::Length(0))
     }
 
-    /// Whether the framing says that the body has come whole: nothing more is to be waited for, though the connection
-    /// may stay.
+    /// Whether the body has come whole by its own framing: nothing more is to be waited for, though the connection may stay (a
+    /// load balancer keeps it for the next request).
     pub fn is_whole(&self) -> bool {
-        matches!(self.body, Body::Done | Body::Length(0))
+        matches!(self.body, Body::Length(0) | Body::Done)
     }
 
     /// One step; false when more bytes are needed.

@@ -93,6 +93,18 @@ impl Node {
         settings: NodeSettings,
     ) -> Result<Node> {
         let (http, admin) = (loopback(lab::free_port()?), loopback(lab::free_port()?));
+        Node::spawn_at(http, admin, dir, name, redis_url, settings)
+    }
+
+    /// The same on listeners that are told.
+    pub fn spawn_at(
+        http: SocketAddr,
+        admin: SocketAddr,
+        dir: &Path,
+        name: &str,
+        redis_url: &str,
+        settings: NodeSettings,
+    ) -> Result<Node> {
         let log = dir.join(format!("{name}.log"));
         let child = start(program, http, admin, redis_url, &settings, &log)?;
         let (name, redis_url) = (name.to_owned(), redis_url.to_owned());
