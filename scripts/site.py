@@ -66,7 +66,7 @@ def list_folder(site: pathlib.Path, folder: pathlib.Path) -> None:
     if index.exists():
         return
     index.parent.mkdir(parents=True, exist_ok=True)
-    names = sorted(path.name for path in index.parent.iterdir())
+    names = sorted(path.name for path in index.parent.iterdir() if path.is_file())
     rows = "".join(f'<li><a href="{name}">{name}</a></li>\n' for name in names)
     text = f'<!doctype html>\n<meta charset="utf-8">\n<title>{folder}</title>\n<h1>{folder}</h1>\n<ul>\n{rows}</ul>\n'
     index.write_text(text, encoding="utf-8")

@@ -35,8 +35,7 @@ impl Fleet {
             let name = format!("n{number}");
             let url = redis.url();
             running.push(Node::spawn_at(
-                http,
-                admin,
+                (http, admin),
                 lab.dir(),
                 &name,
                 &url,

@@ -92,14 +92,24 @@ impl Node {
         redis_url: &str,
         settings: NodeSettings,
     ) -> Result<Node> {
-        let (http, admin) = (loopback(lab::free_port()?), loopback(lab::free_port()?));
-        Node::spawn_at(http, admin, dir, name, redis_url, settings)
+        let at = (loopback(lab::free_port()?), loopback(lab::free_port()?));
+        Node::begin(program, at, dir, name, redis_url, settings)
     }
 
-    /// The same on listeners that are told.
+    /// The same as [`Node::spawn`], on listeners that are told: the public one and the admin's.
     pub fn spawn_at(
-        http: SocketAddr,
-        admin: SocketAddr,
+        at: (SocketAddr, SocketAddr),
+        dir: &Path,
+        name: &str,
+        redis_url: &str,
+        settings: NodeSettings,
+    ) -> Result<Node> {
+        Node::begin(&binary()?, at, dir, name, redis_url, settings)
+    }
+
+    fn begin(
+        program: &Path,
+        (http, admin): (SocketAddr, SocketAddr),
         dir: &Path,
         name: &str,
         redis_url: &str,
