@@ -114,13 +114,13 @@ impl Play {
     }
 
     /// Everything that can go wrong, once.
-    pub async fn all_faults(&mut self) -> Result<()> {
+    pub async fn all_faults(&mut self, prometheus: &Prometheus) -> Result<()> {
         self.callers_are_turned_away().await?;
         self.histories_are_lost().await?;
         self.a_reader_does_not_read().await?;
         self.messages_are_lost().await?;
         self.subscribers_are_killed().await?;
-        self.redis_is_frozen().await?;
+        self.redis_is_frozen(prometheus).await?;
         self.a_node_is_full().await?;
         self.a_node_is_drained().await
     }
@@ -268,7 +268,7 @@ impl Play {
     }
 
     /// Redis answers nothing for a while; then it refuses connections for a while longer.
-    async fn redis_is_frozen(&self) -> Result<()> {
+    async fn redis_is_frozen(&self, prometheus: &Prometheus) -> Result<()> {
         const PROBES: &str = "sluice_canary_probes_total";
         self.redis.pause().await?;
         for node in &self.nodes {
@@ -277,6 +277,11 @@ impl Play {
         self.grows(0, "sluice_published_total", "outcome", "unavailable")
             .await?;
         self.a_canary_fails(PROBES).await?;
+        wait::until(PATIENCE, "an alert waits", async || {
+            let alert = "ALERTS{alertname=\"SluiceRedisAway\", alertstate=\"pending\"}";
+            Ok((!prometheus.now(alert).await?.is_empty()).then_some(()))
+        })
+        .await?;
         self.proxy.set(Mode::Refuse);
         self.redis.resume()?;
         wait::until_true(PATIENCE, "connections are refused", || {
