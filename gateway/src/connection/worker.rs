@@ -8,6 +8,7 @@ mod memory;
 mod obey;
 mod renewal;
 mod seating;
+mod users;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -29,7 +30,7 @@ use crate::hub::ring::Ring;
 use crate::hub::sabotage::{Mutant, sabotaged};
 use crate::reasons::CloseReason;
 use index::Index;
-use lag::{Lag, Rounds};
+use lag::Rounds;
 use memory::Memory;
 
 /// Streams that one tick can look at without being felt.
@@ -284,45 +285,6 @@ impl<T: Transport> Worker<T> {
             }
         }
         ended
-    }
-
-    /// Cuts the connection of every stream, as a failing network would, and gives their number.
-    pub fn cut(&mut self) -> usize {
-        for (_, stream) in self.streams.iter_mut().filter(|(_, stream)| !stream.own) {
-            stream.transport.abort();
-        }
-        self.streams()
-    }
-
-    /// Streams of users here.
-    #[must_use]
-    pub fn streams(&self) -> usize {
-        self.streams.len() - self.own
-    }
-
-    /// Seats here: one per stream and channel.
-    #[must_use]
-    pub fn seats(&self) -> usize {
-        self.users_channels().map(|local| local.members.len()).sum()
-    }
-
-    /// How far streams are behind, at most a round of sweeps ago.
-    #[must_use]
-    pub fn lag(&self) -> Lag {
-        self.lag.last
-    }
-
-    /// How many seats each channel here has.
-    #[must_use]
-    pub fn subscribers(&self) -> Vec<(Channel, usize)> {
-        self.users_channels()
-            .map(|local| (local.name.clone(), local.members.len()))
-            .collect()
-    }
-
-    fn users_channels(&self) -> impl Iterator<Item = &LocalChannel> {
-        let channels = self.channels.iter().map(|(_, local)| local);
-        channels.filter(|local| !local.name.is_reserved())
     }
 
     /// The transport of a stream.

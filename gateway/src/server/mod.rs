@@ -6,7 +6,7 @@ mod limits;
 mod settings;
 pub mod tls;
 
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -106,36 +106,17 @@ pub async fn run(
     metrics.connections.limit.set(most);
     let (drain, draining) = watch::channel(None);
     let roll = Roll::new(settings::streams(&config).node);
-    let seats = Arc::new(WorkerSeats {
-        roll: roll.clone(),
-        ports: Mutex::new(ports),
-        broker: broker.clone(),
-        admission: admission.clone(),
-        metrics: metrics.clone(),
-        draining,
-        cuts: web::Data::new(Cuts::new(settings::streams(&config).node)),
-        page: web::Data::new(settings::page(&config, bound)),
-    });
+    let parts = (&broker, &admission, &metrics);
+    let seats = WorkerSeats::new(&config, bound, (ports, draining), parts, &roll);
     let watch = seats.draining.clone();
     let told = (&health, pass.clone());
     let shared = shared(&config, told, &seats, Arc::clone(&authenticator));
     let tls = certificate.as_ref().map(tls::Certificate::server_config);
     let transport = |entry| settings::transport(&config, entry, &metrics);
-    let public = (
-        listeners.public,
-        transport((tls.transpose()?, pass.clone())),
-    );
-    let sockets = (
-        public.1.open.clone(),
-        settings::sockets(&admission, workers),
-    );
-    limits::follow(
-        &config,
-        &metrics,
-        admission.clone(),
-        sockets,
-        shared.clone(),
-    );
+    let entry = (tls.transpose()?, pass.clone());
+    let public = (listeners.public, transport(entry));
+    let sockets = (&public.1.open, settings::sockets(&admission, workers));
+    limits::follow(&config, &metrics, (&admission, sockets), shared.clone());
     let public = public_server(&config, public, workers, shared.clone(), seats)?;
     let admin = (listeners.admin, transport((None, None)));
     metrics.runtimes.add_this(ThreadClass::Main);
@@ -211,6 +192,25 @@ struct WorkerSeats {
 }
 
 impl WorkerSeats {
+    fn new(
+        config: &Config,
+        bound: SocketAddr,
+        (ports, draining): (Vec<WorkerPort>, watch::Receiver<Option<Drain>>),
+        (broker, admission, metrics): (&Broker, &Admission, &Metrics),
+        roll: &Roll,
+    ) -> Arc<WorkerSeats> {
+        Arc::new(WorkerSeats {
+            roll: roll.clone(),
+            ports: Mutex::new(ports),
+            broker: broker.clone(),
+            admission: admission.clone(),
+            metrics: metrics.clone(),
+            draining,
+            cuts: web::Data::new(Cuts::new(settings::streams(config).node)),
+            page: web::Data::new(settings::page(config, bound)),
+        })
+    }
+
     /// The streams of the calling worker thread; `None` when every worker has its own.
     fn take(&self, config: &Config) -> Option<LocalStreams> {
         let port = self
