@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use sluice_e2e::{
     client::{Client, Options},
     http,
@@ -48,6 +48,7 @@ pub struct Play {
 
 fn settings() -> NodeSettings {
     NodeSettings::default()
+        .with("SLUICE__CANARY__ENABLED", "true")
         .with("SLUICE__CANARY__INTERVAL", "1s")
         .with("SLUICE__LIMITS__CONNECTIONS", PLACES.to_string())
         .with("SLUICE__LIMITS__RING_EVENTS", "64")
@@ -113,13 +114,13 @@ impl Play {
     }
 
     /// Everything that can go wrong, once.
-    pub async fn all_faults(&mut self) -> Result<()> {
+    pub async fn all_faults(&mut self, prometheus: &Prometheus) -> Result<()> {
         self.callers_are_turned_away().await?;
         self.histories_are_lost().await?;
         self.a_reader_does_not_read().await?;
         self.messages_are_lost().await?;
         self.subscribers_are_killed().await?;
-        self.redis_is_frozen().await?;
+        self.redis_is_frozen(prometheus).await?;
         self.a_node_is_full().await?;
         self.a_node_is_drained().await
     }
@@ -267,15 +268,20 @@ impl Play {
     }
 
     /// Redis answers nothing for a while; then it refuses connections for a while longer.
-    async fn redis_is_frozen(&self) -> Result<()> {
+    async fn redis_is_frozen(&self, prometheus: &Prometheus) -> Result<()> {
+        const PROBES: &str = "sluice_canary_probes_total";
         self.redis.pause().await?;
         for node in &self.nodes {
             until_metric(node, "sluice_redis_connected", PATIENCE, |on| on == 0.0).await?;
         }
         self.grows(0, "sluice_published_total", "outcome", "unavailable")
             .await?;
-        self.grows(0, "sluice_canary_probes_total", "outcome", "publish_failed")
-            .await?;
+        self.a_canary_fails(PROBES).await?;
+        wait::until(PATIENCE, "an alert waits", async || {
+            let alert = "ALERTS{alertname=\"SluiceRedisAway\", alertstate=\"pending\"}";
+            Ok((!prometheus.now(alert).await?.is_empty()).then_some(()))
+        })
+        .await?;
         self.proxy.set(Mode::Refuse);
         self.redis.resume()?;
         wait::until_true(PATIENCE, "connections are refused", || {
@@ -287,6 +293,26 @@ impl Play {
             until_metric(node, "sluice_redis_connected", PATIENCE, |on| on == 1.0).await?;
         }
         Ok(())
+    }
+
+    async fn a_canary_fails(&self, probes: &str) -> Result<()> {
+        let mut seen = String::new();
+        let failed = wait::until(PATIENCE, "a canary fails", async || {
+            seen.clear();
+            let mut fails = false;
+            for node in &self.nodes {
+                let metrics = node.metrics().await?;
+                let (well, all) = (
+                    metrics.labelled(probes, "outcome", "ok"),
+                    metrics.total(probes),
+                );
+                seen += &format!("{}: {well} of {all}; ", node.name);
+                fails |= all > well;
+            }
+            Ok(fails.then_some(()))
+        });
+        let failed = failed.await;
+        failed.with_context(|| format!("probes that went well: {seen}"))
     }
 
     /// All places are taken, and one more asks.
