@@ -18,6 +18,7 @@ pub mod canary;
 pub mod config;
 pub mod connection;
 mod der;
+pub mod descriptors;
 pub mod health;
 pub mod healthcheck;
 pub mod holder;

@@ -8,6 +8,7 @@ use clap::Parser;
 use sluice_gateway::config::{
     Args, Config, ConfigError, LogConfig, LogFormat, process_environment,
 };
+use sluice_gateway::descriptors;
 use sluice_gateway::healthcheck;
 use sluice_gateway::server::{self, Listeners};
 use socket2::SockRef;
@@ -89,6 +90,9 @@ fn print(config: &Config) -> ExitCode {
 
 fn start(config: Config) -> anyhow::Result<()> {
     log(&config.log)?;
+    if let Err(error) = descriptors::raise() {
+        tracing::warn!(%error, "the limit of file descriptors could not be raised");
+    }
     let listeners = Listeners {
         public: bind(config.http.bind, "http.bind")?,
         admin: bind(config.admin.bind, "admin.bind")?,

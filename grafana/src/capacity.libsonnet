@@ -45,7 +45,7 @@ dashboard(
       p.series('Busiest threads', 'The share of time that threads are at work. Near 1 for worker: more cores, or more nodes. Near 1 for broker: more nodes, or fewer events for each.', 'percentunit', [
         ['max by (thread) (sum by (node, thread) (rate(sluice_runtime_busy_seconds_total{@}[$__rate_interval])) / (sum by (node, thread) (sluice_runtime_threads{@}) > 0))', '{{thread}}'],
       ]) + p.above(0.7, 0.9) + p.lines,
-      p.series('Bytes sent', 'By node, for the network it takes.', 'Bps',
+      p.series('Bytes sent', 'By node, for the network it takes. Counted when a stream ends: look at an hour or more.', 'Bps',
                [[p.rate('sluice_bytes_sent_total', 'node'), '{{node}}']]),
     ]),
   ]

@@ -23,10 +23,9 @@ local labels(name, before) = {
 local placed(rows) = std.foldl(
   function(done, row)
     local count = std.length(row.panels);
-    local wide = std.floor(width / count);
     local first = done.id + 1;
     local panels = [
-      row.panels[i] { id: first + i, gridPos: { x: i * wide, y: done.y + 1, w: wide, h: row.height } }
+      row.panels[i] { id: first + i, gridPos: { x: std.foldl(function(sum, w) sum + w, row.widths[0:i], 0), y: done.y + 1, w: row.widths[i], h: row.height } }
       for i in std.range(0, count - 1)
     ];
     local heading = {

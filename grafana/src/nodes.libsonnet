@@ -43,11 +43,11 @@ dashboard(
       ]) + p.above(0.7, 0.9) + p.lines,
       p.series('Memory', 'Memory of the process as the kernel counts it.', 'bytes',
                [['max by (node) (process_resident_memory_bytes{job="sluice", @})', '{{node}}']]),
-      p.series('Threads', 'Threads of the process.', 'none',
+      p.series('Threads', 'Threads of the process, those of the runtimes and all others. It should not change.', 'none',
                [['max by (node) (process_threads{job="sluice", @})', '{{node}}']]),
     ]),
     p.row('What nodes tell apart', [
-      p.series('Late, by node (99th percentile)', 'From publish to socket.', 's',
+      p.series('Late, by node (99th percentile)', 'From publish to socket. A node that stands out is its own fault.', 's',
                [[p.quantile(0.99, 'sluice_delivery_latency_seconds', 'node'), '{{node}}']]) + p.above(0.1, 0.25) + p.lines,
       p.series('Turned away, by node', 'Only one node that turns callers away: its limit, or its way to Redis.', 'ops',
                [[p.rate('sluice_connections_rejected_total', 'node'), '{{node}}']]) + p.above(1, 10),

@@ -23,7 +23,7 @@ dashboard(
       p.series('Burn rate over an hour', 'How many times faster than allowed the budget is used up. 1 lasts for just 30 days; from 6 somebody is woken within the hour, from 14.4 within minutes.', 'none',
                [['sluice:slo_failures:ratio1h{#} / on (slo) group_left () sluice:error_budget:ratio', '{{slo}}']])
       + p.above(6, 14.4) + p.lines,
-    ], 6),
+    ], 6, widths=[4, 4, 4, 6, 6]),
     p.row('Whose fault is a late event? From left to right: the first that is not green', [
       suspect('1 Redis: publish', 'One in a hundred publishes through the gateway takes longer than this to be appended by Redis. Red: Redis, or the way to it. (Publishers with their own connection see the same Redis.)', 's',
               [[p.quantile(0.99, 'sluice_redis_command_duration_seconds', '', 'class="publish"'), '']], 0.025, 0.1),

@@ -118,6 +118,12 @@ local panel(type, title, description, unit, list) = {
   // For the verifier: nothing to show is as it should be, and why. Grafana does not look at it.
   mayBeEmpty(why):: { mayBeEmpty: why },
 
-  // Panels side by side, all of one height; a closed row is opened with a click.
-  row(title, panels, height=7, closed=false):: { title: title, panels: panels, height: height, closed: closed },
+  // Panels side by side, all of one height and, unless told, width; a closed row is opened with a click.
+  row(title, panels, height=7, closed=false, widths=null):: {
+    title: title,
+    panels: panels,
+    height: height,
+    closed: closed,
+    widths: if widths != null then widths else [std.floor(24 / std.length(panels)) for _ in panels],
+  },
 }

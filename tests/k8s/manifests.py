@@ -7,6 +7,8 @@ import subprocess
 
 import yaml
 
+# The one in C, where PyYAML was built with it.
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 K8S = ROOT / "k8s"
 # Kinds whose pods run something.
@@ -15,6 +17,10 @@ WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet", "Job")
 
 class Refused(Exception):
     """What kustomize will not render, in its own words."""
+
+
+def load(text):
+    return yaml.load(text, Loader=LOADER)
 
 
 def kustomize(folder):
@@ -36,7 +42,7 @@ class Manifests:
 
     @classmethod
     def parse(cls, name, text, overlay=True):
-        return cls(name, [item for item in yaml.safe_load_all(text) if item], overlay)
+        return cls(name, [item for item in yaml.load_all(text, Loader=LOADER) if item], overlay)
 
     @classmethod
     def render(cls, folder, overlay=True):

@@ -1,13 +1,12 @@
 """Rules on what reaches what: selectors, Services, network policies, routes, and what Prometheus and Grafana are given."""
 
+import functools
 import json
 import re
 import urllib.parse
 
-import yaml
-
 import settings
-from manifests import ROOT, ports, selects
+from manifests import ROOT, load, ports, selects
 
 # Of a ConfigMap, by the API server.
 MOST_BYTES = 1024 * 1024
@@ -179,12 +178,23 @@ def scraping(manifests):
     return found
 
 
+@functools.lru_cache(maxsize=None)
+def grafana():
+    """The dashboards by file, and the rules by the object that they become."""
+    dashboards = {path.name: path.read_text() for path in (ROOT / "grafana/dashboards").glob("*.json")}
+    rules = {
+        re.sub(r"^(sluice-)?", "sluice-", path.stem): load(path.read_text())
+        for path in (ROOT / "grafana/rules").glob("*.yaml")
+    }
+    return dashboards, rules
+
+
 def given_to_grafana(manifests):
     """Rules and dashboards are those of grafana/, each of them and no other."""
     if not manifests.of("ServiceMonitor"):
         return []
     found = []
-    dashboards = {path.name: path.read_text() for path in (ROOT / "grafana/dashboards").glob("*.json")}
+    dashboards, rules = grafana()
     carried = {
         name: text
         for item in manifests.of("ConfigMap")
@@ -198,10 +208,6 @@ def given_to_grafana(manifests):
             found.append(f"dashboard {name} is too large for a ConfigMap")
         else:
             json.loads(carried[name])
-    rules = {
-        re.sub(r"^(sluice-)?", "sluice-", path.stem): yaml.safe_load(path.read_text())
-        for path in (ROOT / "grafana/rules").glob("*.yaml")
-    }
     made = {item["metadata"]["name"]: item["spec"] for item in manifests.of("PrometheusRule")}
     for name in sorted(rules.keys() | made.keys()):
         if rules.get(name) != made.get(name):

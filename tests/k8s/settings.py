@@ -26,7 +26,7 @@ class Refused(Exception):
 def binary():
     """The gateway; building it is the caller's."""
     target = os.environ.get("CARGO_TARGET_DIR", ROOT / "target")
-    return os.path.join(target, "debug", "sluice-gateway")
+    return os.path.abspath(os.path.join(target, "debug", "sluice-gateway"))
 
 
 def environment(manifests):

@@ -10,6 +10,7 @@ mod moves;
 mod outage;
 mod pages;
 mod resume;
+mod rollout;
 mod shapes;
 mod slow;
 mod state;

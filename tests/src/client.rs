@@ -45,6 +45,8 @@ pub struct Options {
     /// The kernel's receive buffer in bytes; small for a reader that is to stall.
     pub receive_buffer: Option<u32>,
     pub shape: Shape,
+    /// Asks without its place each time, as no browser does: for tests of those who judge.
+    pub forgets_its_place: bool,
 }
 
 impl Options {
@@ -59,6 +61,7 @@ impl Options {
             retry_cap: Duration::from_millis(200),
             receive_buffer: None,
             shape: Shape::EventStream,
+            forgets_its_place: false,
         }
     }
 }
@@ -337,7 +340,7 @@ impl Session {
             }
             body.clear();
             self.take(&mut items);
-            if reader.has_whole_length() {
+            if reader.is_whole() {
                 return Ok(Seen::Ended(End::Complete));
             }
         }
@@ -385,7 +388,7 @@ impl Session {
             .last_event_id
             .clone();
         // A browser sends the header only when the id is not empty.
-        let last = (!last.is_empty()).then_some(last);
+        let last = (!last.is_empty() && !self.options.forgets_its_place).then_some(last);
         let header = last
             .as_ref()
             .map(|id| format!("Last-Event-ID: {id}\r\n"))

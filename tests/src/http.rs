@@ -83,9 +83,10 @@ impl ResponseReader {
         matches!(self.body, Body::Done | Body::UntilClose | Body::Length(0))
     }
 
-    /// Whether a body of known length has come whole: nothing more is to be waited for, though the connection stays.
-    pub fn has_whole_length(&self) -> bool {
-        matches!(self.body, Body::Length(0))
+    /// Whether the body has come whole by its own framing: nothing more is to be waited for, though the connection may stay (a
+    /// load balancer keeps it for the next request).
+    pub fn is_whole(&self) -> bool {
+        matches!(self.body, Body::Length(0) | Body::Done)
     }
 
     /// One step; false when more bytes are needed.

@@ -7,6 +7,7 @@
 pub mod checker;
 pub mod client;
 pub mod cursor;
+pub mod held;
 pub mod http;
 pub mod installed;
 pub mod journal;
@@ -19,6 +20,7 @@ pub mod proxy;
 pub mod publisher;
 pub mod redis;
 pub mod resp;
+pub mod rollout;
 pub mod shapes;
 pub mod sse;
 pub mod stage;

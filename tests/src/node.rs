@@ -57,6 +57,12 @@ impl NodeSettings {
         self.0.insert(name, value.into());
         self
     }
+
+    /// The same without the variable `name`, for a program that does not know it.
+    pub fn without(mut self, name: &str) -> NodeSettings {
+        self.0.remove(name);
+        self
+    }
 }
 
 /// A gateway process; killed when dropped.
@@ -68,17 +74,52 @@ pub struct Node {
     redis_url: String,
     settings: NodeSettings,
     log: PathBuf,
+    program: PathBuf,
     child: Child,
 }
 
 impl Node {
     /// Starts a gateway that logs to `<dir>/<name>.log`, without waiting for it.
     pub fn spawn(dir: &Path, name: &str, redis_url: &str, settings: NodeSettings) -> Result<Node> {
-        let (http, admin) = (loopback(lab::free_port()?), loopback(lab::free_port()?));
+        Node::spawn_program(&binary()?, dir, name, redis_url, settings)
+    }
+
+    /// The same from this program, such as an older release.
+    pub fn spawn_program(
+        program: &Path,
+        dir: &Path,
+        name: &str,
+        redis_url: &str,
+        settings: NodeSettings,
+    ) -> Result<Node> {
+        let at = (loopback(lab::free_port()?), loopback(lab::free_port()?));
+        Node::begin(program, at, dir, name, redis_url, settings)
+    }
+
+    /// The same as [`Node::spawn`], on listeners that are told: the public one and the admin's.
+    pub fn spawn_at(
+        at: (SocketAddr, SocketAddr),
+        dir: &Path,
+        name: &str,
+        redis_url: &str,
+        settings: NodeSettings,
+    ) -> Result<Node> {
+        Node::begin(&binary()?, at, dir, name, redis_url, settings)
+    }
+
+    fn begin(
+        program: &Path,
+        (http, admin): (SocketAddr, SocketAddr),
+        dir: &Path,
+        name: &str,
+        redis_url: &str,
+        settings: NodeSettings,
+    ) -> Result<Node> {
         let log = dir.join(format!("{name}.log"));
-        let child = start(http, admin, redis_url, &settings, &log)?;
+        let child = start(program, http, admin, redis_url, &settings, &log)?;
         let (name, redis_url) = (name.to_owned(), redis_url.to_owned());
         Ok(Node {
+            program: program.to_owned(),
             name,
             http,
             admin,
@@ -160,6 +201,7 @@ impl Node {
     pub async fn start_again(&mut self) -> Result<()> {
         ensure!(self.child.try_wait()?.is_some(), "{} still runs", self.name);
         self.child = start(
+            &self.program,
             self.http,
             self.admin,
             &self.redis_url,
@@ -181,15 +223,15 @@ async fn is_ready(admin: SocketAddr) -> bool {
 }
 
 fn start(
+    program: &Path,
     http: SocketAddr,
     admin: SocketAddr,
     redis_url: &str,
     settings: &NodeSettings,
     log: &Path,
 ) -> Result<Child> {
-    let binary = binary()?;
     let log = fs::OpenOptions::new().create(true).append(true).open(log)?;
-    Command::new(&binary)
+    Command::new(program)
         .env("SLUICE__HTTP__BIND", http.to_string())
         .env("SLUICE__ADMIN__BIND", admin.to_string())
         .env("SLUICE__REDIS__URL", redis_url)
@@ -199,7 +241,7 @@ fn start(
         .stdout(log)
         .kill_on_drop(true)
         .spawn()
-        .with_context(|| format!("starting {}", binary.display()))
+        .with_context(|| format!("starting {}", program.display()))
 }
 
 /// The gateway to test: `SLUICE_GATEWAY_BIN`, else the one built into the same target folder as this test.

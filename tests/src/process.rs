@@ -18,6 +18,7 @@ pub enum Signal {
     Kill,
     Stop,
     Continue,
+    Hangup,
 }
 
 impl Signal {
@@ -28,6 +29,7 @@ impl Signal {
             Signal::Kill => "KILL",
             Signal::Stop => "STOP",
             Signal::Continue => "CONT",
+            Signal::Hangup => "HUP",
         }
     }
 }
@@ -66,6 +68,23 @@ pub fn state(pid: u32) -> Result<char> {
         .context("an empty state in /proc")
 }
 
+/// The processes whose parent is `pid`, in the order of their ids.
+pub fn children(pid: u32) -> Result<Vec<u32>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc")? {
+        let name = entry?.file_name();
+        let Some(one) = name.to_str().and_then(|name| name.parse().ok()) else {
+            continue;
+        };
+        // One that is gone by now is nobody's child.
+        if stat_field(one, 4).is_ok_and(|parent| parent == pid.to_string()) {
+            found.push(one);
+        }
+    }
+    found.sort_unstable();
+    Ok(found)
+}
+
 /// User and system CPU time used so far, from `/proc/<pid>/stat`, at the kernel's 100 ticks a second.
 pub fn cpu_time(pid: u32) -> Result<Duration> {
     let ticks: u64 = stat_field(pid, 14)?.parse::<u64>()? + stat_field(pid, 15)?.parse::<u64>()?;
@@ -79,6 +98,17 @@ pub fn resident_bytes(pid: u32) -> Result<u64> {
         .lines()
         .find_map(|line| line.strip_prefix("VmRSS:"))
         .context("no VmRSS in /proc")?;
+    let kib: u64 = line.trim().trim_end_matches(" kB").trim().parse()?;
+    Ok(kib * 1024)
+}
+
+/// Memory that the kernel keeps for itself in slabs, all of the machine's: sockets are there, and whatever else goes on.
+pub fn kernel_slab_bytes() -> Result<u64> {
+    let memory = fs::read_to_string("/proc/meminfo")?;
+    let line = memory
+        .lines()
+        .find_map(|line| line.strip_prefix("Slab:"))
+        .context("no Slab in /proc/meminfo")?;
     let kib: u64 = line.trim().trim_end_matches(" kB").trim().parse()?;
     Ok(kib * 1024)
 }
@@ -112,6 +142,7 @@ mod tests {
         })
         .await?;
         assert!(resident_bytes(pid)? > 0);
+        assert!(children(std::process::id())?.contains(&pid));
         cpu_time(pid)?;
         child.kill()?;
         child.wait()?;

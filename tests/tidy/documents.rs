@@ -46,7 +46,9 @@ fn settings_that_are_named_exist() -> Result<()> {
         .collect();
     let mut complaints = Vec::new();
     for (name, text) in files()?.iter().filter(|(name, _)| !name.ends_with(".rs")) {
-        for word in words(text, "SLUICE__", |c| c.is_ascii_uppercase() || c == '_') {
+        for word in words(text, "SLUICE__", |c| {
+            c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_'
+        }) {
             let key = word
                 .trim_start_matches("SLUICE__")
                 .to_lowercase()

@@ -2,10 +2,13 @@
 //! documents that name only what the code has. It reads sources as text and runs nothing. (What clippy holds is not
 //! repeated here.)
 
+mod balancers;
+mod book;
 mod documents;
 mod files;
 mod layers;
 mod limits;
+mod reference;
 
 use std::{
     collections::{BTreeMap, BTreeSet},

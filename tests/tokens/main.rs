@@ -175,7 +175,7 @@ impl Stream {
         }
         let status = stream.response.head().context("a head")?.status;
         if status != 200 {
-            while !stream.response.has_whole_length() {
+            while !stream.response.is_whole() {
                 body.extend(stream.read().await?);
             }
             let problem: Value = serde_json::from_slice(&body)?;

@@ -278,8 +278,9 @@ impl LocalStreams {
         }
     }
 
-    /// Counts a stream out; `instead` is the reason where the transport knows better. The node's own is not counted.
-    fn close(&self, key: usize, instead: Option<CloseReason>, (caller, is_own): (&Caller, bool)) {
+    /// Counts a stream out; `instead` is the reason where the transport knows better. The node's own, which has no caller,
+    /// is not counted.
+    fn close(&self, key: usize, instead: Option<CloseReason>, caller: Option<&Caller>) {
         let ended = self
             .0
             .worker
@@ -290,10 +291,10 @@ impl LocalStreams {
             return;
         };
         let reason = instead.unwrap_or(ended.reason);
-        if is_own {
+        let Some(caller) = caller else {
             tracing::debug!(%reason, events = ended.events, "the canary's stream ended");
             return;
-        }
+        };
         let metrics = &self.0.metrics;
         metrics.open.dec();
         metrics.closed.of(reason).inc();
@@ -417,8 +418,8 @@ impl Drop for StreamBody {
             shared.forget(self.key);
         }
         let instead = self.busy.then_some(CloseReason::TransportError);
-        let whose = (&self.caller, self.admitted.is_own());
-        self.streams.close(self.key, instead, whose);
+        let caller = (!self.admitted.is_own()).then_some(&self.caller);
+        self.streams.close(self.key, instead, caller);
     }
 }
 

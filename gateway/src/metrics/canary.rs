@@ -7,7 +7,7 @@ use super::kinds::{Counters, metrics};
 use crate::reasons::CanaryOutcome;
 
 metrics! {
-    /// The canary.
+    /// The node's probes of its own delivery.
     pub struct CanaryMetrics {
         /// 1 when the canary is switched on.
         pub enabled: IntGauge = "sluice_canary_enabled",

@@ -12,14 +12,14 @@ use crate::reasons::NodeLimit;
 pub(super) fn follow(
     config: &Config,
     metrics: &Metrics,
-    streams: Admission,
-    (sockets, most_sockets): (Admission, usize),
+    (streams, (sockets, most_sockets)): (&Admission, (&Admission, usize)),
     public: web::Data<Public>,
 ) {
     let (limits, orders) = (
         metrics.limits.clone(),
         metrics.control.standing_orders.clone(),
     );
+    let (streams, sockets) = (streams.clone(), sockets.clone());
     let batches = config.limits.batches_at_once;
     limits.set(NodeLimit::Connections, streams.limit());
     limits.set(NodeLimit::Sockets, most_sockets);

@@ -115,17 +115,8 @@ pub async fn run(
     let transport = |entry| settings::transport(&config, entry, &metrics);
     let entry = (tls.transpose()?, pass.clone());
     let public = (listeners.public, transport(entry));
-    let sockets = (
-        public.1.open.clone(),
-        settings::sockets(&admission, workers),
-    );
-    limits::follow(
-        &config,
-        &metrics,
-        admission.clone(),
-        sockets,
-        shared.clone(),
-    );
+    let sockets = (&public.1.open, settings::sockets(&admission, workers));
+    limits::follow(&config, &metrics, (&admission, sockets), shared.clone());
     let public = public_server(&config, public, workers, shared.clone(), seats)?;
     let admin = (listeners.admin, transport((None, None)));
     metrics.runtimes.add_this(ThreadClass::Main);

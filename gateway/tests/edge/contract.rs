@@ -256,7 +256,7 @@ fn pages_of_allowed_origins_read_streams_and_others_do_not() {
     );
     assert_eq!(
         stream.header("access-control-expose-headers"),
-        Some("Retry-After")
+        Some("Retry-After, X-Request-Id")
     );
     assert_eq!(stream.header("vary"), Some("Origin"));
     drop(stream);

@@ -1,12 +1,16 @@
 //! Measures one gateway from one thread: memory of idle connections, fan-out, and publishes through the script.
 //! It starts a redis-server and a gateway of its own and prints one line of JSON. Bounded in every direction.
 
-use std::time::{Duration, Instant};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Result, ensure};
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 use sluice_e2e::{
+    held::{Certificate, OverHttp2, OverTls},
     lab::Lab,
     load::{self, Audience, Script},
     node::NodeSettings,
@@ -31,6 +35,16 @@ struct Args {
     mode: Mode,
 }
 
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+enum Transport {
+    /// HTTP/1.1, a socket each
+    Plain,
+    /// HTTP/1.1 over TLS, a socket each
+    Tls,
+    /// HTTP/2 without TLS, a hundred streams on each socket
+    Http2,
+}
+
 #[derive(Subcommand)]
 enum Mode {
     /// Resident memory per idle connection.
@@ -39,6 +53,9 @@ enum Mode {
         connections: usize,
         #[arg(long, default_value_t = 1)]
         channels: usize,
+        /// What the streams run over; other than plain on one channel only.
+        #[arg(long, value_enum, default_value_t = Transport::Plain)]
+        transport: Transport,
     },
     /// Deliveries per second, their latency, and the server's CPU per delivery.
     Fanout {
@@ -81,11 +98,17 @@ async fn main() -> Result<()> {
         Mode::Idle {
             connections,
             channels,
+            transport: Transport::Plain,
         } => {
             LocalSet::new()
                 .run_until(idle(&lab, &redis, connections, channels))
                 .await?
         }
+        Mode::Idle {
+            connections,
+            transport,
+            ..
+        } => held(&lab, &redis, connections, transport).await?,
         Mode::Fanout {
             connections,
             channels,
@@ -136,7 +159,7 @@ async fn idle(
         .node("gateway", &redis.url(), NodeSettings::default())
         .await?;
     let pid = node.pid()?;
-    let before = process::resident_bytes(pid)?;
+    let (before, slab) = (process::resident_bytes(pid)?, process::kernel_slab_bytes()?);
     let audience = Audience::open(&node, connections, channels).await?;
     let opened = process::resident_bytes(pid)?;
     // Heartbeats and audits have run by then: what is left is what an idle connection costs.
@@ -145,9 +168,60 @@ async fn idle(
     sleep(quiet).await;
     let after = process::resident_bytes(pid)?;
     let cpu = process::cpu_time(pid)?.saturating_sub(cpu);
+    let slab = process::kernel_slab_bytes()?.saturating_sub(slab);
     audience.still_open(&node).await?;
     Ok(json!({
-        "mode": "idle", "connections": connections, "channels": channels,
+        "mode": "idle", "transport": "plain", "connections": connections, "channels": channels,
+        "kernel_slab_per_pair": slab / connections as u64,
+        "rss_before": before, "rss_opened": opened, "rss_after": after,
+        "rss_per_connection": after.saturating_sub(before) / connections as u64,
+        "cpu_share_idle": cpu.as_secs_f64() / quiet.as_secs_f64(),
+    }))
+}
+
+/// The same for streams over TLS or HTTP/2, which are held and not read.
+async fn held(
+    lab: &Lab,
+    redis: &RedisServer,
+    connections: usize,
+    transport: Transport,
+) -> Result<Value> {
+    let certificate = Certificate::make(lab.dir())?;
+    let mut settings = NodeSettings::default();
+    if transport == Transport::Tls {
+        let path = |path: &Path| path.display().to_string();
+        settings = settings
+            .with(
+                "SLUICE__TLS__CERTIFICATE_FILE",
+                path(&certificate.certificate),
+            )
+            .with("SLUICE__TLS__KEY_FILE", path(&certificate.key));
+    }
+    let node = lab.node("gateway", &redis.url(), settings).await?;
+    let pid = node.pid()?;
+    let before = process::resident_bytes(pid)?;
+    let (tls, http2);
+    if transport == Transport::Tls {
+        tls = Some(OverTls::open(node.http(), &certificate, connections).await?);
+        http2 = None;
+    } else {
+        tls = None;
+        http2 = Some(OverHttp2::open(node.http(), connections).await?);
+    }
+    let opened = process::resident_bytes(pid)?;
+    let cpu = process::cpu_time(pid)?;
+    let quiet = Duration::from_secs(20);
+    sleep(quiet).await;
+    let after = process::resident_bytes(pid)?;
+    let cpu = process::cpu_time(pid)?.saturating_sub(cpu);
+    let counted = node.metrics().await?.total("sluice_connections");
+    ensure!(
+        counted == connections as f64,
+        "the gateway counts {counted} of {connections} streams"
+    );
+    drop((tls, http2));
+    Ok(json!({
+        "mode": "idle", "transport": format!("{transport:?}").to_lowercase(), "connections": connections,
         "rss_before": before, "rss_opened": opened, "rss_after": after,
         "rss_per_connection": after.saturating_sub(before) / connections as u64,
         "cpu_share_idle": cpu.as_secs_f64() / quiet.as_secs_f64(),

@@ -1,0 +1,77 @@
+//! Programs that the tests run to their end.
+
+use std::{
+    process::{Output, Stdio},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, ensure};
+use sluice_e2e::installed;
+use tokio::{process::Command, time::timeout};
+
+/// How long such a program may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A finished program.
+#[derive(Debug)]
+pub struct Ended {
+    pub code: Option<i32>,
+    pub output: String,
+    pub error: String,
+}
+
+impl From<Output> for Ended {
+    fn from(output: Output) -> Ended {
+        Ended {
+            code: output.status.code(),
+            output: String::from_utf8_lossy(&output.stdout).into_owned(),
+            error: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+}
+
+impl Ended {
+    /// Its output, if it ended with 0.
+    pub fn output(self) -> Result<String> {
+        ensure!(
+            self.code == Some(0),
+            "exit code {:?}\n{}\n{}",
+            self.code,
+            self.output,
+            self.error
+        );
+        Ok(self.output)
+    }
+}
+
+/// Runs `command` to its end.
+pub async fn ended(mut command: Command) -> Result<Ended> {
+    let run = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .output();
+    let output = timeout(PATIENCE, run)
+        .await
+        .with_context(|| format!("{command:?} did not end within {PATIENCE:?}"))?
+        .with_context(|| format!("starting {command:?}: is it installed? `make setup` does it"))?;
+    Ok(Ended::from(output))
+}
+
+/// Runs `program` with `words` in the repository and gives what it printed; fails with what it said.
+pub async fn run(program: &str, words: &[&str]) -> Result<String> {
+    let mut command = Command::new(program);
+    command.args(words).current_dir(installed::root());
+    let ended = ended(command).await?;
+    ended
+        .output()
+        .with_context(|| format!("{program} {words:?}"))
+}
+
+/// Runs the `sluice` that was built beside this test.
+pub async fn sluice(words: &[&str]) -> Result<Ended> {
+    let mut command = Command::new(installed::built()?.join("sluice"));
+    command.args(words);
+    ended(command).await
+}

@@ -1,0 +1,14 @@
+//! Sluice behind real load balancers, each with the files of deploy/lb and with what one writes before having read about
+//! streams: what the first keep, and what the second do. `make lb-test` runs all of it; the tests of `short` are a stage of
+//! `make test`. What is measured is printed, and stands in docs/load-balancers.md.
+
+mod balancer;
+mod chromium;
+mod dead;
+mod drain;
+mod fleet;
+mod forwarding;
+mod idle;
+mod measure;
+mod short;
+mod wrong;
