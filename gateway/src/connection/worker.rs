@@ -410,7 +410,9 @@ impl<T: Transport> Worker<T> {
                 fallen |= ring.has_lost(next) || waits;
             }
         }
-        self.lag.add(behind);
+        if !stream.own {
+            self.lag.add(behind);
+        }
         let unread = stream.due_since.is_some_and(|since| since + age <= now);
         if (fallen || unread) && !sabotaged(Mutant::SkipEvicted) {
             stream.close = Some(stream.close.unwrap_or(CloseReason::SlowConsumer));

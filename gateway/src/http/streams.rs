@@ -233,9 +233,6 @@ impl LocalStreams {
         let clock = self.0.broker.clock();
         let mut worker = self.0.worker.borrow_mut();
         let pull = worker.pull(key, clock.now(), clock.wall());
-        if let Pull::Bytes(bytes) = &pull {
-            self.0.pace.wrote(bytes.len());
-        }
         if pull == Pull::Pending
             && let Some(transport) = worker.transport(key)
         {
@@ -394,6 +391,9 @@ impl MessageBody for StreamBody {
         }
         match body.streams.pull(body.key, context) {
             Pull::Bytes(bytes) => {
+                if !body.admitted.is_own() {
+                    body.streams.0.pace.wrote(bytes.len());
+                }
                 body.empty_polls.forget();
                 Poll::Ready(Some(Ok(bytes)))
             }
