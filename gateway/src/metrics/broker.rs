@@ -17,7 +17,7 @@ metrics! {
         pub silence_seconds: Gauge = "sluice_redis_silence_seconds",
         /// Channels whose head differed from this node's at an audit.
         pub audit_findings: IntCounter = "sluice_audit_findings_total",
-        /// Round trip of a command or pipeline to Redis, failed ones included, by class.
+        /// Time that a command or pipeline to Redis takes, the wait for a connection and failures included, by class.
         pub command_seconds: Histograms<RedisCommand> = "sluice_redis_command_duration_seconds" by "class" in ROUND_TRIPS,
         /// Commands and pipelines that Redis did not answer, or answered with an error, by class.
         pub command_errors: Counters<RedisCommand> = "sluice_redis_command_errors_total" by "class",

@@ -252,7 +252,8 @@ impl DataLink {
         class: RedisCommand,
         commands: impl AsyncFnOnce(&mut Connection) -> RedisResult<T>,
     ) -> Result<T, DataError> {
-        let result = self.run_uncounted(class, commands).await;
+        let result = self.run_uncounted(commands);
+        let result = self.timed.round_trip(class, result).await;
         match &result {
             Ok(_) => {}
             Err(DataError::Command(error)) => self.timed.failed(class, error),
@@ -263,7 +264,6 @@ impl DataLink {
 
     async fn run_uncounted<T>(
         &self,
-        class: RedisCommand,
         commands: impl AsyncFnOnce(&mut Connection) -> RedisResult<T>,
     ) -> Result<T, DataError> {
         let mut lost = self.lost.subscribe();
@@ -272,7 +272,7 @@ impl DataLink {
             _ = lost.changed() => return Err(DataError::Lost),
         };
         let result = tokio::select! {
-            result = self.timed.round_trip(class, commands(&mut connection)) => result,
+            result = commands(&mut connection) => result,
             _ = lost.changed() => {
                 drop(Connection::take(connection));
                 return Err(DataError::Lost);

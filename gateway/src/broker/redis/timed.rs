@@ -16,7 +16,7 @@ impl Timed {
         Timed(metrics)
     }
 
-    /// Measures a round trip, also one that is given up: the time until it is dropped.
+    /// Measures how long something takes, also when it is given up: the time until it is dropped.
     pub(super) async fn round_trip<T>(
         &self,
         class: RedisCommand,
