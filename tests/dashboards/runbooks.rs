@@ -114,7 +114,7 @@ fn every_alert_says_what_is_wrong_and_where_its_runbook_is() -> Result<()> {
                 complaints.push(format!("{name} has no {key}"));
             }
         }
-        if of("runbook_url") != format!("{URL}{name}.md") {
+        if of("runbook_url") != format!("{URL}{name}.html") {
             complaints.push(format!("{name} leads to {}", of("runbook_url")));
         }
     }
