@@ -159,11 +159,31 @@ fn a_misspelt_value_or_label_is_found_out() -> Result<()> {
         and sluice:slo_failures:ratio5m{slo="delivery-latency"}"#;
     assert_eq!(wrong(right, &listed), (5, Vec::new()));
     for (good, bad, complaint) in [
-        ("failover", "fail_over", "sluice_resets_told_total has no reason=\"fail_over\""),
-        ("reason=~", "reasons=~", "sluice_resets_told_total has no label reasons"),
-        ("\"publish\"", "\"publishing\"", "sluice_redis_command_duration_seconds_count has no class=\"publishing\""),
-        (".*_in_flight", ".*_inflight", "sluice_limit has no limit=\".*_inflight\""),
-        ("delivery-latency", "latency", "sluice:slo_failures:ratio5m has no slo=\"latency\""),
+        (
+            "failover",
+            "fail_over",
+            "sluice_resets_told_total has no reason=\"fail_over\"",
+        ),
+        (
+            "reason=~",
+            "reasons=~",
+            "sluice_resets_told_total has no label reasons",
+        ),
+        (
+            "\"publish\"",
+            "\"publishing\"",
+            "sluice_redis_command_duration_seconds_count has no class=\"publishing\"",
+        ),
+        (
+            ".*_in_flight",
+            ".*_inflight",
+            "sluice_limit has no limit=\".*_inflight\"",
+        ),
+        (
+            "delivery-latency",
+            "latency",
+            "sluice:slo_failures:ratio5m has no slo=\"latency\"",
+        ),
     ] {
         assert_eq!(wrong(&right.replace(good, bad), &listed).1, [complaint]);
     }
