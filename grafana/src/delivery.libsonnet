@@ -24,7 +24,7 @@ dashboard(
       p.series('To the ring', 'From the broker thread to its place in a worker: the wait in the queue of the worker.', 's', [
         [p.quantile(0.5, 'sluice_ring_lag_seconds'), 'half'],
         [p.quantile(0.99, 'sluice_ring_lag_seconds', 'node'), '99th percentile, {{node}}'],
-      ]) + p.above(0.75, 0.9) + p.lines,
+      ]) + p.above(0.01, 0.05) + p.lines,
       p.series('Fan-out', 'From the broker thread until the last stream of a worker is woken.', 's', [
         [p.quantile(0.5, 'sluice_fanout_duration_seconds'), 'half'],
         [p.quantile(0.99, 'sluice_fanout_duration_seconds', 'node'), '99th percentile, {{node}}'],
