@@ -51,7 +51,7 @@ pub enum Sabotage {
     DrainAtOnce,
     /// Clients come back without their place.
     ForgottenPlaces,
-    /// The balancer goes on sending clients to a node that leaves.
+    /// The balancer goes on sending clients to a node that leaves, and takes its first word for it.
     BalancerNotTold,
 }
 

@@ -22,9 +22,14 @@ use crate::{
     wait,
 };
 
+/// A part of the shipped files.
+const LOCATIONS: &str = "sluice-locations.conf";
 const PATIENCE: Duration = Duration::from_secs(10);
 /// A stream takes two of a worker; as many as one process may open here.
 const WORKER_CONNECTIONS: usize = 16_384;
+/// How the shipped files have a draining node say 503, so that the next one is asked.
+const PASSES_OVER: &str =
+    "proxy_set_header Accept \"text/event-stream, application/problem+json\";";
 /// nginx ends its workers within this time when it is told to; only then may the master be killed.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
@@ -39,11 +44,12 @@ pub struct Nginx {
 
 impl Nginx {
     /// Starts it before `nodes` and waits until it listens. `worker_shutdown`: when a worker that a reload has replaced
-    /// cuts the streams it still has.
+    /// cuts the streams it still has. `passes_over`: whether it asks the next node where one is leaving, as shipped.
     pub async fn start(
         dir: &Path,
         nodes: &[SocketAddr],
         worker_shutdown: Duration,
+        passes_over: bool,
     ) -> Result<Nginx> {
         let (folder, from) = (dir.join("nginx"), installed::root().join("deploy/lb/nginx"));
         fs::create_dir_all(&folder)?;
@@ -52,8 +58,13 @@ impl Nginx {
         let listen = "listen 8080;";
         ensure!(shipped.contains(listen), "sluice.conf has no {listen}");
         let shipped = shipped.replace(listen, &format!("listen {front};"));
-        let locations = "sluice-locations.conf";
-        fs::copy(from.join(locations), folder.join(locations))?;
+        let locations = fs::read_to_string(from.join(LOCATIONS))?;
+        ensure!(locations.contains(PASSES_OVER), "{LOCATIONS} has changed");
+        let locations = match passes_over {
+            true => locations,
+            false => locations.replace(PASSES_OVER, ""),
+        };
+        fs::write(folder.join(LOCATIONS), locations)?;
         fs::write(folder.join("nginx.conf"), around(&folder, worker_shutdown)?)?;
         fs::write(folder.join("sluice.conf"), before(&shipped, nodes)?)?;
         let child = spawn(dir, &folder)?;

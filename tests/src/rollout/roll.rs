@@ -177,7 +177,9 @@ impl<'a> Site<'a> {
         for node in &mut nodes {
             node.until_ready().await?;
         }
-        let balancer = Nginx::start(lab.dir(), &addresses(&nodes), plan.worker_shutdown).await?;
+        let knows = plan.sabotage != Some(Sabotage::BalancerNotTold);
+        let behind = addresses(&nodes);
+        let balancer = Nginx::start(lab.dir(), &behind, plan.worker_shutdown, knows).await?;
         let meter = Meter::begin();
         meter.watch(Part::Redis, redis.pid()?);
         meter.watch(Part::Balancer, balancer.pid()?);
