@@ -22,7 +22,7 @@ dashboard(
                [['max by (limit) (sluice_limit_used{@} / (sluice_limit{@} > 0))', '{{limit}}']]) + p.above(0.7, 0.85) + p.lines + p.most(1),
       p.series('File descriptors', 'Descriptors open, of all that the process may open. Each stream is one.', 'percentunit',
                [['process_open_fds{job="sluice", @} / process_max_fds{job="sluice", @}', '{{node}}']]) + p.above(0.7, 0.85) + p.lines + p.most(1),
-      p.series('Limits that were hit', 'Times that somebody was turned away or cut off, by limit.', 'ops',
+      p.provoked + p.series('Limits that were hit', 'Times that somebody was turned away or cut off, by limit.', 'ops',
                [[p.rate('sluice_limit_hits_total', 'limit'), '{{limit}}']]) + p.above(1, 10),
     ], 8),
     p.row('Memory', [
@@ -45,7 +45,7 @@ dashboard(
       p.series('Busiest threads', 'The share of time that threads are at work. Near 1 for worker: more cores, or more nodes. Near 1 for broker: more nodes, or fewer events for each.', 'percentunit', [
         ['max by (thread) (sum by (node, thread) (rate(sluice_runtime_busy_seconds_total{@}[$__rate_interval])) / (sum by (node, thread) (sluice_runtime_threads{@}) > 0))', '{{thread}}'],
       ]) + p.above(0.7, 0.9) + p.lines,
-      p.series('Bytes sent', 'By node, for the network it takes. Counted when a stream ends: look at an hour or more.', 'Bps',
+      p.series('Bytes sent', 'By node, for the network it takes. Counted as they are written.', 'Bps',
                [[p.rate('sluice_bytes_sent_total', 'node'), '{{node}}']]),
     ]),
   ]

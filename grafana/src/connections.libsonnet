@@ -17,9 +17,9 @@ dashboard(
         [p.rate('sluice_connections_closed_total'), 'ended'],
       ]),
       p.stacked('Ended, by reason', 'client_gone, max_age, poll_done and drain are as it should be. slow_consumer and transport_error are readers that do not read.', 'ops',
-                [[p.rate('sluice_connections_closed_total', 'reason'), '{{reason}}']]),
+                [[p.rate('sluice_connections_closed_total', 'reason'), '{{reason}}']]) + p.provoked,
       p.stacked('Turned away, by reason', 'overload, unavailable and keys_unavailable count against the promise that everybody can connect. drain is told during a rollout. The others are the callers.', 'ops',
-                [[p.rate('sluice_connections_rejected_total', 'reason'), '{{reason}}']]),
+                [[p.rate('sluice_connections_rejected_total', 'reason'), '{{reason}}']]) + p.provoked,
     ], 8),
     p.row('How long, and how much', [
       p.series('Age at the end', 'How old streams were when they ended. Many that end at the same age: something in front cuts them, such as a timeout of 60 s.', 's', [
@@ -39,9 +39,9 @@ dashboard(
     ]),
     p.row('Who is let in', [
       p.series('Not recognised or not allowed', 'By code. token_expired: clients that do not renew. invalid_token: another issuer, a changed key, or somebody who tries. keys_unavailable and broker_unavailable are ours.', 'ops',
-               [[p.rate('sluice_auth_failures_total', 'code'), '{{code}}']]) + p.above(1, 10),
+               [[p.rate('sluice_auth_failures_total', 'code'), '{{code}}']]) + p.provoked + p.above(1, 10),
       p.series('Limits that were hit', 'By limit. What each is, and what its caller is told: docs/limits.md.', 'ops',
-               [[p.rate('sluice_limit_hits_total', 'limit'), '{{limit}}']]) + p.above(1, 10),
+               [[p.rate('sluice_limit_hits_total', 'limit'), '{{limit}}']]) + p.provoked + p.above(1, 10),
       p.series('Ended below HTTP', 'Sockets ended without an answer. idle is as it should be. head_timeout, crowd and resets in numbers are an attack, or a broken client.', 'ops',
                [[p.rate('sluice_transport_ended_total', 'cause'), '{{cause}}']]) + p.above(1, 10),
       p.series('Places of subjects', 'Places that nodes hold for limits.connections_per_subject. Streams let in uncounted: Redis was away.', 'short', [

@@ -17,8 +17,8 @@ dashboard(
       promise('Delivered within 250 ms', 'delivery-latency', 0.999, 0.9995, 'Live events that were written to their stream less than 250 ms after their publish. Promised: 99.9 %.'),
       promise('Could connect', 'connect-availability', 0.999, 0.9995, 'Streams that opened, of those that should have. Turned away with overload, unavailable or keys_unavailable counts against it. Promised: 99.9 %.'),
       promise('Resumed without a gap', 'resume-without-gap', 0.9999, 0.99995, 'Readers that came back and got all they had missed. Promised: 99.99 %.'),
-      p.series('Error budget left', 'What is left of the failures that 30 days may have: 1 is all, 0 is none, below 0 the promise is broken. Below a quarter, roll out nothing that can wait.', 'percentunit',
-               [['sluice:error_budget_left:ratio30d{#}', '{{slo}}']])
+      p.series('Error budget left', 'What is left of the failures that 30 days may have: 1 is all, 0 is none, below 0 the promise is broken; -1 is twice the budget or more. Below a quarter, roll out nothing that can wait.', 'percentunit',
+               [['clamp_min(sluice:error_budget_left:ratio30d{#}, -1)', '{{slo}}']])
       + p.below(0, 0.25) + p.lines + { fieldConfig+: { defaults+: { min:: null } } },
       p.series('Burn rate over an hour', 'How many times faster than allowed the budget is used up. 1 lasts for just 30 days; from 6 somebody is woken within the hour, from 14.4 within minutes.', 'none',
                [['sluice:slo_failures:ratio1h{#} / on (slo) group_left () sluice:error_budget:ratio', '{{slo}}']])
@@ -51,6 +51,11 @@ dashboard(
         [p.quantile(0.99, 'sluice_delivery_latency_seconds'), '7 to the socket'],
         [p.quantile(0.99, 'sluice_canary_latency_seconds'), '8 canary'],
       ]) + p.above(0.1, 0.25) + p.lines,
+      p.series('What has no time of its own', 'Steps 3 and 6, and channels read from history, by cause. An event that was lost on its way and read from history is in no latency: gap, audit, overflow and suspect show that there were some, reconnect that a connection was lost.', 'short', [
+        ['max(sluice_redis_silence_seconds{@})', '3 silence, seconds'],
+        ['sum(sluice_clients_lagging{@})', '6 readers behind, streams'],
+        [p.rate('sluice_syncs_total', 'cause'), 'read per second: {{cause}}'],
+      ]) + p.provoked,
       p.series('By node: to the socket (99th percentile)', 'One node that stands out is its own fault; all together are that of Redis or of the load.', 's',
                [[p.quantile(0.99, 'sluice_delivery_latency_seconds', 'node'), '{{node}}']])
       + p.above(0.1, 0.25) + p.lines,
@@ -65,16 +70,16 @@ dashboard(
         [p.rate('sluice_events_delivered_total'), 'delivered'],
       ]),
       p.series('Turned away', 'Requests for a stream that were turned away, by reason. What unauthorized, forbidden, origin, bad_request and limit are, the caller can mend; the rest is ours.', 'ops',
-               [[p.rate('sluice_connections_rejected_total', 'reason'), '{{reason}}']]) + p.above(1, 10),
+               [[p.rate('sluice_connections_rejected_total', 'reason'), '{{reason}}']]) + p.above(1, 10) + p.provoked,
       p.series('Promises taken back', 'Resets told to readers: what they missed could not be given to them. rollback, failover and state_lost are events that Redis lost.', 'ops',
-               [[p.rate('sluice_resets_told_total', 'reason'), '{{reason}}']]) + p.above(0.01, 1),
+               [[p.rate('sluice_resets_told_total', 'reason'), '{{reason}}']]) + p.above(0.01, 1) + p.provoked,
     ]),
     p.row('State', [
       p.stat('Nodes that answer', 'Nodes that Prometheus reaches.', 'none', [['sum(up{job="sluice", @})', '']]) + p.below(1, 2),
       p.stat('Nodes that are ready', 'Nodes that take new streams. Fewer than answer: some start or drain.', 'none', [['sum(sluice_ready{@})', '']]) + p.below(1, 2),
-      p.stat('Without Redis', 'Nodes without a subscriber connection to Redis.', 'none', [['sum(1 - sluice_redis_connected{@})', '']]) + p.above(1, 1),
+      p.stat('Without Redis', 'Nodes without a subscriber connection to Redis.', 'none', [['sum(1 - sluice_redis_connected{@})', '']]) + p.above(1, 1) + p.provoked,
       p.stat('Canaries that fail', 'Probes of the canary that failed, of all within five minutes.', 'percentunit',
-             [['sum(rate(sluice_canary_probes_total{@, outcome!="ok"}[5m])) / (sum(rate(sluice_canary_probes_total{@}[5m])) > 0)', '']]) + p.above(0.05, 0.5),
+             [['sum(rate(sluice_canary_probes_total{@, outcome!="ok"}[5m])) / (sum(rate(sluice_canary_probes_total{@}[5m])) > 0)', '']]) + p.above(0.05, 0.5) + p.provoked,
       p.stat('Alerts that fire', 'Alerts of Sluice that fire in this Prometheus. Each has a runbook: docs/runbooks/.', 'none',
              [['count(ALERTS{alertname=~"Sluice.+", alertstate="firing"}) or vector(0)', '']]) + p.above(1, 3),
       p.stat('Versions', 'Versions that run. More than one: a rollout is under way.', 'none',

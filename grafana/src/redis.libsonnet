@@ -13,14 +13,14 @@ dashboard(
       p.series('Connected', '1 while the connection stands. All at 0: Redis. One at 0: that node, or its network.', 'none',
                [['min by (node) (sluice_redis_connected{@})', '{{node}}']]) + p.below(0.5, 1) + p.most(1),
       p.series('Silence', 'Time since Redis last said anything. A quiet connection is probed after one second and replaced after three.', 's',
-               [['max by (node) (sluice_redis_silence_seconds{@})', '{{node}}']]) + p.above(2.5, 4) + p.lines,
+               [['max by (node) (sluice_redis_silence_seconds{@})', '{{node}}']]) + p.provoked + p.above(2.5, 4) + p.lines,
       p.series('Replaced', 'Times that the connection was replaced. Each costs a read of every channel on that node.', 'short',
-               [['sum by (node) (increase(sluice_redis_reconnects_total{@}[$__rate_interval]))', '{{node}}']]) + p.above(1, 3),
+               [['sum by (node) (increase(sluice_redis_reconnects_total{@}[$__rate_interval]))', '{{node}}']]) + p.provoked + p.above(1, 3),
       p.series('Messages lost on the way', 'Losses that the chain or an audit found, and what was read for them.', 'ops', [
         [p.rate('sluice_gaps_found_total'), 'gaps'],
         [p.rate('sluice_audit_findings_total'), 'audit findings'],
         [p.rate('sluice_syncs_total', '', 'cause="reconnect"'), 'channels read after a reconnect'],
-      ]) + p.above(0.1, 1),
+      ]) + p.provoked + p.above(0.1, 1),
     ]),
     p.row('Commands', [
       p.series('How long (99th percentile)', 'Round trips by class of command. All classes: Redis, or the network. read alone: large histories. publish alone: a slow disk with appendfsync always.', 's',
@@ -30,7 +30,7 @@ dashboard(
       p.stacked('How many', 'Commands and pipelines by class, failed ones among them.', 'ops',
                 [[p.rate(seconds + '_count', 'class'), '{{class}}']]),
       p.series('Failed', 'Commands without an answer or with an error, by class.', 'ops',
-               [[p.rate('sluice_redis_command_errors_total', 'class'), '{{class}}']]) + p.above(0.1, 1),
+               [[p.rate('sluice_redis_command_errors_total', 'class'), '{{class}}']]) + p.provoked + p.above(0.1, 1),
     ], 8),
     p.row('By node', [
       p.series('How long, by node (99th percentile)', 'Reads and publishes. One node that stands out: its network, or its CPU.', 's',

@@ -8,7 +8,7 @@ import { launch } from './browser.mjs';
 
 const GRAFANA = new URL('../../grafana/', import.meta.url).pathname;
 const WIDTH = 1280;
-const SECONDS = 150;
+const SECONDS = 80;
 const MOST_BYTES = 300_000;
 
 const [url, folder] = process.argv.slice(2);

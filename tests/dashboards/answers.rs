@@ -76,6 +76,7 @@ pub async fn complaints(
     seconds: u64,
 ) -> (usize, Vec<String>) {
     let (mut asked, mut complaints) = (0, Vec::new());
+    let mut risen = BTreeSet::new();
     let annotations = list(&dashboard["annotations"]["list"]).iter();
     let mut all: Vec<(String, String, bool)> = annotations
         .map(|one| {
@@ -101,12 +102,33 @@ pub async fn complaints(
         }
         let query = substituted(&query);
         let wrong = match prometheus.lately(&query, seconds).await {
-            Ok(series) => not_numbers(&series, may_be_empty),
+            Ok(series) => {
+                if rises(&series) {
+                    risen.insert(name.clone());
+                }
+                not_numbers(&series, may_be_empty)
+            }
             Err(error) => Some(format!("{error:#}")),
         };
         complaints.extend(wrong.map(|wrong| format!("{name}: {wrong}: {query}")));
     }
+    for panel in panels::panels(dashboard) {
+        let name = panels::name(dashboard, panel);
+        if panel.get("provoked").is_some() && !risen.contains(&name) {
+            complaints.push(format!("{name}: stays at 0, and was provoked"));
+        }
+    }
     (asked, complaints)
+}
+
+/// Whether any value is above 0.
+fn rises(series: &[Value]) -> bool {
+    let mut values = series.iter().flat_map(|one| list(&one["values"]));
+    values.any(|value| {
+        text(&value[1])
+            .parse::<f64>()
+            .is_ok_and(|number| number > 0.0)
+    })
 }
 
 /// Why an answer is none, if so: there is no series, or one that is not made of finite numbers.

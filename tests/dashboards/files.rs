@@ -79,6 +79,22 @@ fn few_panels_may_be_empty() -> Result<()> {
     Ok(())
 }
 
+/// Counters begin at 0, which is an answer: panels of faults that the play provokes must show more.
+#[test]
+fn panels_of_faults_that_the_play_provokes_are_marked() -> Result<()> {
+    let mut marked = Vec::new();
+    for name in panels::NAMES {
+        let dashboard = panels::load(name)?;
+        for panel in panels::panels(&dashboard) {
+            if panel.get("provoked").is_some() {
+                marked.push(panels::name(&dashboard, panel));
+            }
+        }
+    }
+    ensure!(marked.len() >= 12, "only {marked:?} are marked");
+    Ok(())
+}
+
 #[test]
 fn rules_and_configuration_pass_promtool() -> Result<()> {
     run(

@@ -3,6 +3,7 @@
 
 mod answers;
 mod files;
+mod labels;
 mod panels;
 mod pictures;
 mod play;
@@ -128,7 +129,7 @@ async fn broken_dashboards_are_found_out(
     prometheus: &Prometheus,
     known: &BTreeSet<String>,
 ) -> Result<()> {
-    let breaks: [(&str, Break); 9] = [
+    let breaks: [(&str, Break); 10] = [
         ("no node exports sluice_conections", |panel| {
             panel["targets"][0]["expr"] = json!("sum(sluice_conections{node=~\"$node\"})");
         }),
@@ -137,6 +138,12 @@ async fn broken_dashboards_are_found_out(
         }),
         ("NaN", |panel| {
             panel["targets"][0]["expr"] = json!("0 * sum(sluice_connections) / 0")
+        }),
+        ("stays at 0", |panel| {
+            panel["provoked"] = json!("Nothing provokes this.");
+            for target in panel["targets"].as_array_mut().into_iter().flatten() {
+                target["expr"] = json!("0 * sum(sluice_connections)");
+            }
         }),
         ("parse error", |panel| {
             panel["targets"][0]["expr"] = json!("sum(sluice_connections")
