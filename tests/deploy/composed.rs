@@ -10,7 +10,6 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use sluice_e2e::lab::Lab;
-use tokio::process::Command;
 
 use crate::{
     compose::{services, words},
@@ -104,9 +103,8 @@ async fn run(service: &Value, program: &[&str], question: &str) -> Result<Ended>
     let check = words(&service["healthcheck"]["test"]);
     let (kind, check) = check.split_first().context("a check")?;
     ensure!(kind == "CMD", "a check of another kind: {kind}");
-    let mut command = Command::new("unshare");
+    let mut command = tools::tree(&["--mount", "--net"]);
     command
-        .args(["--mount", "--net", "--pid", "--fork", "--kill-child"])
         .args(["sh", "-euc", RUN, "sh"])
         .arg(&root)
         .arg(user)
