@@ -61,7 +61,7 @@ async fn config(file: &Path, profile: &str) -> Result<Ended> {
 }
 
 /// The services of a profile.
-async fn services(profile: &str) -> Result<BTreeMap<String, Value>> {
+pub async fn services(profile: &str) -> Result<BTreeMap<String, Value>> {
     let text = config(Path::new(FILE), profile).await?.output()?;
     let value: Value = serde_json::from_str(&text)?;
     let services = value["services"].as_object().context("services")?;
@@ -80,13 +80,13 @@ async fn all() -> Result<BTreeMap<String, Value>> {
     Ok(found)
 }
 
-fn words(value: &Value) -> Vec<String> {
+pub fn words(value: &Value) -> Vec<String> {
     let list = value.as_array().into_iter().flatten();
     list.filter_map(Value::as_str).map(str::to_owned).collect()
 }
 
 #[tokio::test]
-#[ignore = "needs docker-compose: scripts/deploy-test installs it and runs this"]
+#[ignore = "needs docker-compose: scripts/deploy-validate installs it and runs this"]
 async fn each_profile_has_what_it_says_and_a_misspelt_key_is_refused() -> Result<()> {
     for (profile, others) in PROFILES {
         let mut wanted: Vec<&str> = [&["redis"], &GATEWAYS[..], others].concat();
@@ -107,7 +107,7 @@ async fn each_profile_has_what_it_says_and_a_misspelt_key_is_refused() -> Result
 }
 
 #[tokio::test]
-#[ignore = "needs docker-compose: scripts/deploy-test installs it and runs this"]
+#[ignore = "needs docker-compose: scripts/deploy-validate installs it and runs this"]
 async fn every_service_is_confined_bounded_and_watched() -> Result<()> {
     for (name, service) in all().await? {
         let fail = |what: &str| format!("{name}: {what}: {service}");
@@ -168,7 +168,7 @@ async fn every_service_is_confined_bounded_and_watched() -> Result<()> {
 
 /// The gateways' settings are taken by a gateway; they have time to drain; Prometheus knows all of them.
 #[tokio::test]
-#[ignore = "needs docker-compose: scripts/deploy-test installs it and runs this"]
+#[ignore = "needs docker-compose: scripts/deploy-validate installs it and runs this"]
 async fn the_gateways_settings_are_good_and_they_have_time_to_drain() -> Result<()> {
     let services = all().await?;
     let targets = fs::read_to_string(installed::root().join("grafana/targets/sluice.yaml"))?;
@@ -200,7 +200,7 @@ async fn the_gateways_settings_are_good_and_they_have_time_to_drain() -> Result<
 
 /// The command lines of the `sluice` services are understood: they fail only because nobody is where they are sent.
 #[tokio::test]
-#[ignore = "needs docker-compose: scripts/deploy-test installs it and runs this"]
+#[ignore = "needs docker-compose: scripts/deploy-validate installs it and runs this"]
 async fn the_command_lines_are_understood() -> Result<()> {
     let services = all().await?;
     for name in WITHOUT_CHECK {
@@ -225,9 +225,28 @@ async fn the_command_lines_are_understood() -> Result<()> {
     Ok(())
 }
 
+/// Prometheus keeps what the longest window of the objectives looks back on, and a day more.
+#[tokio::test]
+#[ignore = "needs docker-compose: scripts/deploy-validate installs it and runs this"]
+async fn prometheus_keeps_what_the_objectives_look_back_on() -> Result<()> {
+    let services = services("obs").await?;
+    let flags = words(&services["prometheus"]["command"]);
+    let kept = flags
+        .iter()
+        .find_map(|flag| flag.strip_prefix("--storage.tsdb.retention.time="));
+    let kept = kept.and_then(|days| days.strip_suffix('d'));
+    let kept: u64 = kept.context("no retention in days")?.parse()?;
+    let rules = fs::read_to_string(installed::root().join("grafana/rules/sluice-slo.yaml"))?;
+    let windows = rules.split('[').skip(1);
+    let windows = windows.filter_map(|rest| rest.split_once("d]")?.0.parse::<u64>().ok());
+    let longest = windows.max().context("no window in days in the rules")?;
+    ensure!(kept > longest, "{kept} d are kept, and {longest} asked for");
+    Ok(())
+}
+
 /// What nginx's service runs before nginx: the shipped configuration, with all its addresses replaced, is taken by nginx.
 #[tokio::test]
-#[ignore = "needs docker-compose: scripts/deploy-test installs it and runs this"]
+#[ignore = "needs docker-compose: scripts/deploy-validate installs it and runs this"]
 async fn nginx_takes_its_configuration_with_the_gateways_addresses() -> Result<()> {
     let services = services("lb").await?;
     let lab = Lab::new()?;

@@ -288,7 +288,7 @@ async fn an_image_trusts_its_own_bundle_alone_and_names_come_from_the_name_serve
             ("nameless", unknown, "lookup address"),
         ] {
             let node = Running::new(&image, lab.dir(), name, &dns, &url)?;
-            let (_child, _) = node.container.start(&["/sluice-gateway"]).await?;
+            let (child, pid) = node.container.start(&["/sluice-gateway"]).await?;
             let complains = || node.container.said().contains(complaint);
             let heard = wait::until_true(PATIENCE, "the gateway complains", complains).await;
             heard.with_context(|| format!("{name}: {}", node.container.said()))?;
@@ -297,6 +297,10 @@ async fn an_image_trusts_its_own_bundle_alone_and_names_come_from_the_name_serve
                 node.health(&image).await? == Some(0),
                 "liveness is about the process alone"
             );
+            // As when a test fails: nothing is left running.
+            drop(child);
+            let ended = || !Path::new(&format!("/proc/{pid}")).exists();
+            wait::until_true(PATIENCE, "the container ends with its test", ended).await?;
         }
         Ok(())
     })

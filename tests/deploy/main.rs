@@ -3,6 +3,7 @@
 
 mod booted;
 mod compose;
+mod composed;
 mod gateway;
 mod image;
 mod redis_cluster;

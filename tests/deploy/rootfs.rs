@@ -179,6 +179,12 @@ impl Image {
     }
 }
 
+/// The one child of a process, if it has one.
+fn only_child(pid: u32) -> Option<u32> {
+    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).ok()?;
+    children.trim().parse().ok()
+}
+
 /// The root of a container, and what runs in it.
 #[derive(Clone)]
 pub struct Container {
@@ -207,18 +213,11 @@ impl Container {
             .map(|one| format!("'{one}'"))
             .collect();
         let script = ENTER.replace("VARIABLES", &variables.join(" "));
-        let mut command = Command::new("unshare");
+        // A tree within a tree: the program is the first process of the inner one, as in a container, and not root; the outer one's
+        // first is `unshare`, which is, and takes all with it.
+        let mut command = tools::tree(&["unshare", "--mount", "--pid", "--fork"]);
         command
-            .args([
-                "--mount",
-                "--pid",
-                "--fork",
-                "--kill-child",
-                "sh",
-                "-euc",
-                &script,
-                "sh",
-            ])
+            .args(["sh", "-euc", &script, "sh"])
             .arg(&self.root)
             .arg(&self.user)
             .args(words);
@@ -243,11 +242,7 @@ impl Container {
         let around = child.id().context("unshare has ended")?;
         let program = Path::new(words[0]).file_name().context("a program")?;
         let inside = wait::until(PATIENCE, "the program runs", async || {
-            let children = fs::read_to_string(format!("/proc/{around}/task/{around}/children"));
-            let Some(pid) = children
-                .ok()
-                .and_then(|text| text.trim().parse::<u32>().ok())
-            else {
+            let Some(pid) = only_child(around).and_then(only_child) else {
                 return Ok(None);
             };
             // Before, it is the shell, or chroot.

@@ -59,6 +59,16 @@ pub async fn ended(mut command: Command) -> Result<Ended> {
     Ok(Ended::from(output))
 }
 
+/// `unshare` with `options` and a process tree of its own, which ends with this test however that ends: killed with what it
+/// returns, or with the thread that starts it. What runs in it must stay root (the kernel forgets the bond with a change of user),
+/// but what that starts need not.
+pub fn tree(options: &[&str]) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL", "unshare", "--pid", "--fork"]);
+    command.arg("--kill-child").args(options).kill_on_drop(true);
+    command
+}
+
 /// Runs `program` with `words` in the repository and gives what it printed; fails with what it said.
 pub async fn run(program: &str, words: &[&str]) -> Result<String> {
     let mut command = Command::new(program);

@@ -1,5 +1,6 @@
 """The numbers and names in docs/kubernetes.md are those of the manifests."""
 
+import ipaddress
 import re
 import unittest
 
@@ -45,6 +46,25 @@ class Documented(unittest.TestCase):
                 needed = round(grown) + rules_pods.FIXED_MIB
                 figures = [grown, needed, request, request - needed]
                 self.assertEqual(row, [f"{connections:,}", *(f"{figure:.0f} Mi" for figure in figures)])
+
+    def test_size_with_tls(self):
+        table = (m.ROOT / "docs/operations.md").read_text()
+        measured = re.search(r"per idle stream over TLS[^|]*\|[^|]*?([0-9.]+) kB,", table)
+        bytes_each = float(measured.group(1)) * 1000 + rules_pods.KERNEL_BYTES
+        self.assertIn(f"{measured.group(1)} kB resident in place of", PAGE)
+        self.assertIn(f"{bytes_each / 1000:.1f} kB with the kernel's", PAGE)
+        for connections in (10_000, 20_000):
+            grown = connections * bytes_each / rules_pods.MIB
+            self.assertIn(f"{connections:,} connections {grown:.0f} Mi, with 128 Mi {round(grown) + rules_pods.FIXED_MIB} Mi", PAGE)
+
+    def test_nobody_is_trusted_until_you_say_whom(self):
+        nobody = ipaddress.ip_network("192.0.2.0/24")
+        for overlay in ("prod", "staging"):
+            config = settings.in_force(rendering(f"overlays/{overlay}"))
+            trusted = config["http"]["trusted_proxies"]
+            self.assertTrue(trusted)
+            for network in trusted:
+                self.assertTrue(ipaddress.ip_network(network).subnet_of(nobody), f"{overlay} trusts {network}")
 
     def test_times(self):
         table = rows("A rollout")

@@ -21,6 +21,9 @@ use crate::balancer::{Balancer, Kind, Settings, Upstream};
 
 const READY: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok";
 
+/// What a page may read of an answer, as gateway/src/http/cors.rs has it.
+const EXPOSE_HEADERS: &str = "Retry-After, X-Request-Id";
+
 /// The heads of the requests that reached any node.
 type Heads = Arc<Mutex<Vec<String>>>;
 
@@ -86,7 +89,8 @@ async fn passes_on_honestly(lab: &Lab, kind: Kind) -> Result<()> {
     let front = balancer.plain;
     drop(rude.take());
 
-    let claims = "X-Forwarded-For: 192.0.2.66\r\nForwarded: for=192.0.2.66\r\n";
+    let claims = "X-Forwarded-For: 192.0.2.66\r\nForwarded: for=192.0.2.66\r\n\
+        X-Request-Id: asked-for-7\r\nOrigin: https://app.example.com\r\n";
     let publish = http::post(front, "/v1/channels/orders/events", claims, "{}").await?;
     let heads = rude.take();
     ensure!(
@@ -101,7 +105,16 @@ async fn passes_on_honestly(lab: &Lab, kind: Kind) -> Result<()> {
         publish.head.status,
         publish.body
     );
+    let exposed = publish.head.header("access-control-expose-headers");
+    ensure!(
+        exposed.is_some_and(|words| words.eq_ignore_ascii_case(EXPOSE_HEADERS)),
+        "{kind:?}: a page may read {exposed:?}"
+    );
     let head = heads[0].to_ascii_lowercase();
+    ensure!(
+        head.contains("\r\nx-request-id: asked-for-7\r\n"),
+        "{kind:?} passes on another request id: {head}"
+    );
     let values: Vec<&str> = head
         .lines()
         .filter_map(|line| line.strip_prefix("x-forwarded-for:"))
@@ -122,8 +135,8 @@ async fn passes_on_honestly(lab: &Lab, kind: Kind) -> Result<()> {
     Ok(())
 }
 
-/// The address that Sluice reads is the client's, whatever the client claims; and a publish that a node may have got is not sent
-/// to a second one, but the caller told so.
+/// The address that Sluice reads is the client's, whatever the client claims; the request id is the client's; and a publish that a
+/// node may have got is not sent to a second one, but the caller told so, with what a page may read of it.
 #[tokio::test]
 #[ignore = "scripts/lb runs it, which installs the load balancers"]
 async fn the_clients_address_is_told_and_no_publish_is_sent_twice() {
