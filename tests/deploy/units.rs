@@ -57,7 +57,7 @@ fn copies(dir: &Path) -> Result<()> {
 }
 
 #[tokio::test]
-#[ignore = "needs systemd-analyze: scripts/deploy-test installs it and runs this"]
+#[ignore = "needs systemd-analyze: scripts/deploy-validate installs it and runs this"]
 async fn systemd_finds_nothing_wrong_with_the_units() -> Result<()> {
     let lab = Lab::new()?;
     copies(lab.dir())?;
@@ -90,7 +90,7 @@ async fn systemd_finds_nothing_wrong_with_the_units() -> Result<()> {
 }
 
 #[tokio::test]
-#[ignore = "needs systemd-analyze: scripts/deploy-test installs it and runs this"]
+#[ignore = "needs systemd-analyze: scripts/deploy-validate installs it and runs this"]
 async fn the_units_leave_little_open() -> Result<()> {
     let threshold = format!("--threshold={MOST_EXPOSURE}");
     for name in UNITS {
