@@ -20,7 +20,7 @@ const CHANNELS: usize = 6;
 /// Redis, three nodes, and who publishes.
 pub struct Fleet {
     pub stage: Stage,
-    upstream: Upstream,
+    pub upstream: Upstream,
 }
 
 impl Fleet {
@@ -65,7 +65,7 @@ impl Fleet {
     }
 
     /// Waits until the load balancer gives streams to every node: those that were away have been found again.
-    async fn until_spread(&self, front: SocketAddr) -> Result<()> {
+    pub async fn until_spread(&self, front: SocketAddr) -> Result<()> {
         self.until_idle().await?;
         let spread = async || {
             let few: Vec<Client> = (0..self.stage.nodes.len())

@@ -1,0 +1,379 @@
+//! A load balancer as its operators run it: with the files of deploy/lb, started and told what to do as its own package's unit
+//! does, so that it can be given another file without letting go of the streams it has, and be stopped.
+
+use std::{
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use sluice_e2e::{
+    http, installed,
+    lab::{self, Lab},
+    process::{self, Signal},
+    wait,
+};
+use tokio::process::{Child, Command};
+
+use crate::balancer::{Kind, Place, SHIPPED_IDLE, Upstream, changed, envoy, passes_on};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+/// What the shipped files say of the time after which old streams are cut, for nginx and Envoy in their comments.
+const NGINX_LIMIT: &str = "worker_shutdown_timeout 75m;";
+const HAPROXY_LIMIT: &str = "hard-stop-after 75m";
+const CADDY_LIMIT: &str = "grace_period 75m";
+const ENVOY_LIMITS: &str = "--drain-time-s 60 --parent-shutdown-time-s 4500";
+
+/// How long streams are kept that were open before a reload or a stop.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Limit {
+    Shipped,
+    Seconds(u64),
+}
+
+/// A running load balancer; all its processes are killed when it is dropped.
+pub struct Operated {
+    pub kind: Kind,
+    /// Its listener without TLS.
+    pub plain: SocketAddr,
+    /// Its listener with TLS and HTTP/2.
+    pub tls: SocketAddr,
+    limit: Limit,
+    folder: PathBuf,
+    config: PathBuf,
+    /// Caddy's and Envoy's own listener.
+    admin: SocketAddr,
+    /// The processes that were started, the last of which is the present one. Only Envoy needs more than one.
+    started: Vec<Child>,
+}
+
+impl Operated {
+    /// Starts it in a folder of its own and waits until it answers with what a node says.
+    pub async fn start(
+        lab: &Lab,
+        kind: Kind,
+        limit: Limit,
+        upstream: &Upstream,
+    ) -> Result<Operated> {
+        let place = Place::new(lab.dir(), kind, upstream)?;
+        let config = place.shipped(kind, SHIPPED_IDLE)?;
+        let admin = SocketAddr::from(([127, 0, 0, 1], lab::free_port()?));
+        let text = fs::read_to_string(&config)?;
+        fs::write(&config, limited(kind, limit, admin, text)?)?;
+        let mut operated = Operated {
+            kind,
+            plain: place.plain,
+            tls: place.tls,
+            limit,
+            folder: place.folder,
+            config,
+            admin,
+            started: Vec::new(),
+        };
+        operated.run().await?;
+        Ok(operated)
+    }
+
+    /// Starts its program with the file that it has, and waits until it answers.
+    pub async fn run(&mut self) -> Result<()> {
+        let child = match self.kind {
+            Kind::Nginx => self.spawn(self.nginx())?,
+            Kind::Haproxy => self.spawn(self.haproxy())?,
+            Kind::Envoy => self.spawn(self.envoy(None)?)?,
+            Kind::Caddy => self.spawn(self.caddy("run"))?,
+        };
+        self.started.push(child);
+        let what = format!("{:?} works", self.kind);
+        wait::until(PATIENCE, &what, async || {
+            if let Some(status) = self.present_mut()?.try_wait()? {
+                bail!("{:?} ended before it worked: {status}", self.kind);
+            }
+            Ok(passes_on(self.plain).await.then_some(()))
+        })
+        .await
+    }
+
+    /// Takes `node` out of its file and has it read the file again: gives the moment just before, once it has done so.
+    pub async fn reload_without(&mut self, node: SocketAddr) -> Result<Instant> {
+        let text = without(self.kind, &fs::read_to_string(&self.config)?, node)?;
+        fs::write(&self.config, text)?;
+        let asked = Instant::now();
+        match self.kind {
+            Kind::Nginx => {
+                let old = self.workers()?;
+                let mut reload = self.nginx();
+                reload.args(["-s", "reload"]);
+                self.succeeds(reload).await?;
+                self.until_other_workers(&old).await?;
+            }
+            Kind::Haproxy => {
+                let old = self.workers()?;
+                let mut check = self.haproxy();
+                check.args(["-c", "-q"]);
+                self.succeeds(check).await?;
+                self.signal(Signal::User2)?;
+                self.until_other_workers(&old).await?;
+            }
+            Kind::Envoy => self.restart_hot().await?,
+            Kind::Caddy => {
+                let mut reload = self.caddy("reload");
+                reload.args(["--force", "--address", &self.admin.to_string()]);
+                self.succeeds(reload).await?;
+                let config = http::get(self.admin, "/config/").await?.body;
+                let node = node.to_string();
+                ensure!(config.contains("127.0.0.1:") && !config.contains(&node));
+            }
+        }
+        Ok(asked)
+    }
+
+    /// The processes that only keep what was open before the last reload. (In Caddy there is but one process.)
+    pub fn old_processes(&mut self) -> Result<Vec<u32>> {
+        match self.kind {
+            Kind::Nginx | Kind::Haproxy => {
+                let mut workers = self.workers()?;
+                workers.pop();
+                Ok(workers)
+            }
+            Kind::Envoy => {
+                let (_, old) = self.started.split_last_mut().context("a process")?;
+                let running = |child: &mut Child| match child.try_wait() {
+                    Ok(None) => child.id(),
+                    Ok(Some(_)) | Err(_) => None,
+                };
+                Ok(old.iter_mut().filter_map(running).collect())
+            }
+            Kind::Caddy => Ok(Vec::new()),
+        }
+    }
+
+    /// Sends `signal` to the process that its unit would send it to.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        process::send(self.pid()?, signal)
+    }
+
+    /// Waits until that process has ended.
+    pub async fn until_ended(&mut self) -> Result<()> {
+        let kind = self.kind;
+        let ended = tokio::time::timeout(PATIENCE, self.present_mut()?.wait()).await;
+        ended.with_context(|| format!("{kind:?} did not end"))??;
+        Ok(())
+    }
+
+    fn present_mut(&mut self) -> Result<&mut Child> {
+        self.started.last_mut().context("it was started")
+    }
+
+    fn pid(&self) -> Result<u32> {
+        let present = self.started.last().and_then(Child::id);
+        present.with_context(|| format!("{:?} is not running", self.kind))
+    }
+
+    /// The children of nginx's or HAProxy's master that have not ended, the newest last.
+    fn workers(&self) -> Result<Vec<u32>> {
+        let mut workers = process::children(self.pid()?)?;
+        workers.retain(|pid| process::state(*pid).is_ok_and(|state| state != 'Z'));
+        Ok(workers)
+    }
+
+    async fn until_other_workers(&self, old: &[u32]) -> Result<()> {
+        let what = format!("{:?} has a new worker", self.kind);
+        wait::until(PATIENCE, &what, async || {
+            let workers = self.workers()?;
+            Ok((workers.iter().any(|pid| !old.contains(pid))).then_some(()))
+        })
+        .await
+    }
+
+    /// Envoy reads its file at the start alone: another process takes over the listeners of the present one.
+    async fn restart_hot(&mut self) -> Result<()> {
+        let epoch = self.started.len();
+        let child = self.spawn(self.envoy(Some(epoch))?)?;
+        self.started.push(child);
+        wait::until(PATIENCE, "the next Envoy has taken over", async || {
+            if let Some(status) = self.present_mut()?.try_wait()? {
+                bail!("the next Envoy ended before it had taken over: {status}");
+            }
+            // While the one goes and the other comes, nobody may answer.
+            let Ok(answer) = http::get(self.admin, "/server_info").await else {
+                return Ok(None);
+            };
+            let said: serde_json::Value = serde_json::from_str(&answer.body).unwrap_or_default();
+            let is_new = said["command_line_options"]["restart_epoch"] == epoch;
+            Ok((is_new && said["state"] == "LIVE").then_some(()))
+        })
+        .await
+    }
+
+    fn nginx(&self) -> Command {
+        let mut command = Command::new("nginx");
+        command.arg("-e").arg(self.folder.with_extension("log"));
+        command.arg("-c").arg(&self.config);
+        command
+    }
+
+    /// With a master, as in the package's unit.
+    fn haproxy(&self) -> Command {
+        let mut command = Command::new("haproxy");
+        command.arg("-W").arg("-f").arg(&self.config);
+        command
+    }
+
+    fn caddy(&self, order: &str) -> Command {
+        let mut command = Command::new("caddy");
+        command.args([order, "--adapter", "caddyfile", "--config"]);
+        command.arg(&self.config);
+        // It keeps files of its own.
+        for variable in ["HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME"] {
+            command.env(variable, &self.folder);
+        }
+        command
+    }
+
+    /// The first one chooses a number by which those after it find it.
+    fn envoy(&self, epoch: Option<usize>) -> Result<Command> {
+        let mut command = Command::new(envoy()?);
+        let number = self.folder.join("base-id");
+        match epoch {
+            None => {
+                command.arg("--use-dynamic-base-id");
+                command.arg("--base-id-path").arg(number);
+            }
+            Some(epoch) => {
+                let number = fs::read_to_string(number)?;
+                command.args(["--base-id", number.trim()]);
+                command.args(["--restart-epoch", &epoch.to_string()]);
+            }
+        }
+        let limits = match self.limit {
+            Limit::Shipped => shipped_comment("envoy/envoy.yaml", ENVOY_LIMITS)?.to_owned(),
+            Limit::Seconds(seconds) => {
+                format!("--drain-time-s 1 --parent-shutdown-time-s {seconds}")
+            }
+        };
+        command.args(limits.split(' '));
+        command.args(["--concurrency", "2", "-l", "warn", "-c"]);
+        command.arg(&self.config);
+        Ok(command)
+    }
+
+    fn spawn(&self, mut command: Command) -> Result<Child> {
+        let log = self.folder.with_extension("log");
+        let log = fs::OpenOptions::new().create(true).append(true).open(log)?;
+        command
+            .stdin(Stdio::null())
+            .stderr(log.try_clone()?)
+            .stdout(log)
+            .kill_on_drop(true)
+            .spawn()
+            .with_context(|| format!("starting {:?}: `scripts/lb` installs it", self.kind))
+    }
+
+    /// Runs what an operator runs to be done.
+    async fn succeeds(&self, command: Command) -> Result<()> {
+        let status = self.spawn(command)?.wait().await?;
+        ensure!(
+            status.success(),
+            "{:?} was told to reload: {status}",
+            self.kind
+        );
+        Ok(())
+    }
+}
+
+impl Drop for Operated {
+    fn drop(&mut self) {
+        // Killed alone, a master would leave its workers behind.
+        for child in &self.started {
+            let Some(pid) = child.id() else { continue };
+            for worker in process::children(pid).unwrap_or_default() {
+                drop(process::send(worker, Signal::Kill));
+            }
+        }
+        // Nor does Envoy, killed, take away what it shares with the next one.
+        if let Ok(number) = fs::read_to_string(self.folder.join("base-id")) {
+            let shared = format!("/dev/shm/envoy_shared_memory_{}0", number.trim());
+            drop(fs::remove_file(shared));
+        }
+    }
+}
+
+/// The words that a shipped file has in its comments for who starts the program.
+fn shipped_comment(file: &str, words: &'static str) -> Result<&'static str> {
+    let path = installed::root().join("deploy/lb").join(file);
+    let text = fs::read_to_string(&path)?;
+    ensure!(
+        text.contains(words),
+        "{} does not say {words}",
+        path.display()
+    );
+    Ok(words)
+}
+
+/// The shipped file with this limit, and with a listener for orders where orders come that way.
+fn limited(kind: Kind, limit: Limit, admin: SocketAddr, text: String) -> Result<String> {
+    let said = |words: &str| match limit {
+        Limit::Shipped => words.to_owned(),
+        Limit::Seconds(seconds) => words.replace("75m", &format!("{seconds}s")),
+    };
+    match kind {
+        Kind::Nginx => {
+            let words = shipped_comment("nginx/sluice.conf", NGINX_LIMIT)?;
+            // As root, the workers must stay root to reach the folder.
+            let user = if is_root()? { "user root;\n" } else { "" };
+            let head = format!("{user}{}\nworker_processes 1;", said(words));
+            changed(text, &[("master_process off;", head)])
+        }
+        Kind::Haproxy => changed(text, &[(HAPROXY_LIMIT, said(HAPROXY_LIMIT))]),
+        Kind::Caddy => changed(
+            text,
+            &[
+                (CADDY_LIMIT, said(CADDY_LIMIT)),
+                ("admin off", format!("admin {admin}")),
+            ],
+        ),
+        Kind::Envoy => {
+            let (before, rest) = text.split_once("\nadmin:\n").context("an admin listener")?;
+            let (_, after) = rest.split_once("\nstatic_resources:").context("the rest")?;
+            let admin = format!(
+                "admin:\n  address: {{ socket_address: {{ address: 127.0.0.1, port_value: {} }} }}\n",
+                admin.port()
+            );
+            Ok(format!("{before}\n{admin}\nstatic_resources:{after}"))
+        }
+    }
+}
+
+fn is_root() -> Result<bool> {
+    let owner = fs::metadata(Path::new("/proc/self"));
+    Ok(owner.map(|meta| std::os::unix::fs::MetadataExt::uid(&meta))? == 0)
+}
+
+/// A load balancer's file without one of its nodes.
+fn without(kind: Kind, text: &str, node: SocketAddr) -> Result<String> {
+    let named = match kind {
+        Kind::Nginx | Kind::Haproxy | Kind::Caddy => node.to_string(),
+        Kind::Envoy => format!("address: {}, port_value: {} ", node.ip(), node.port()),
+    };
+    ensure!(text.contains(&named), "the file does not name {named}");
+    let mut lines: Vec<String> = Vec::new();
+    let mut of_the_node = false;
+    for line in text.lines() {
+        match kind {
+            Kind::Nginx | Kind::Haproxy if line.contains(&named) => {}
+            Kind::Nginx | Kind::Haproxy => lines.push(line.to_owned()),
+            Kind::Caddy => lines.push(line.replace(&format!(" {named}"), "")),
+            // An endpoint is three lines: what it is, the address, and how its health is asked for.
+            Kind::Envoy if line.contains(&named) => {
+                lines.pop();
+                of_the_node = true;
+            }
+            Kind::Envoy if of_the_node => of_the_node = false,
+            Kind::Envoy => lines.push(line.to_owned()),
+        }
+    }
+    Ok(lines.join("\n") + "\n")
+}
