@@ -39,7 +39,7 @@ impl Fleet {
                 lab.dir(),
                 &name,
                 &url,
-                settings.clone(),
+                settings.clone().with("SLUICE__NODE__NAME", &name),
             )?);
         }
         for node in &mut running {

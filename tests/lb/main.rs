@@ -9,6 +9,7 @@ mod drain;
 mod fleet;
 mod forwarding;
 mod idle;
+mod listening;
 mod measure;
 mod operated;
 mod over_h2;

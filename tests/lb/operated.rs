@@ -18,7 +18,10 @@ use sluice_e2e::{
 };
 use tokio::process::{Child, Command};
 
-use crate::balancer::{Kind, Place, SHIPPED_IDLE, Upstream, changed, envoy, passes_on};
+use crate::{
+    balancer::{Kind, Place, SHIPPED_IDLE, Upstream, changed, envoy, passes_on},
+    listening::listens,
+};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 /// What the shipped files say of the time after which old streams are cut, for nginx and Envoy in their comments.
@@ -79,6 +82,7 @@ impl Operated {
 
     /// Starts its program with the file that it has, and waits until it answers.
     pub async fn run(&mut self) -> Result<()> {
+        self.forget_shared();
         let child = match self.kind {
             Kind::Nginx => self.spawn(self.nginx())?,
             Kind::Haproxy => self.spawn(self.haproxy())?,
@@ -179,18 +183,34 @@ impl Operated {
         Ok(workers)
     }
 
+    /// Waits until there is another worker than these, and none of these accepts anybody any more.
     async fn until_other_workers(&self, old: &[u32]) -> Result<()> {
         let what = format!("{:?} has a new worker", self.kind);
         wait::until(PATIENCE, &what, async || {
             let workers = self.workers()?;
             Ok((workers.iter().any(|pid| !old.contains(pid))).then_some(()))
         })
+        .await?;
+        self.until_deaf(old).await
+    }
+
+    /// Waits until none of these processes accepts connections.
+    async fn until_deaf(&self, old: &[u32]) -> Result<()> {
+        let what = format!("no old process of {:?} accepts connections", self.kind);
+        wait::until(PATIENCE, &what, async || {
+            for pid in old {
+                if listens(*pid, self.plain)? || listens(*pid, self.tls)? {
+                    return Ok(None);
+                }
+            }
+            Ok(Some(()))
+        })
         .await
     }
 
     /// Envoy reads its file at the start alone: another process takes over the listeners of the present one.
     async fn restart_hot(&mut self) -> Result<()> {
-        let epoch = self.started.len();
+        let (epoch, old) = (self.started.len(), self.pid()?);
         let child = self.spawn(self.envoy(Some(epoch))?)?;
         self.started.push(child);
         wait::until(PATIENCE, "the next Envoy has taken over", async || {
@@ -205,7 +225,8 @@ impl Operated {
             let is_new = said["command_line_options"]["restart_epoch"] == epoch;
             Ok((is_new && said["state"] == "LIVE").then_some(()))
         })
-        .await
+        .await?;
+        self.until_deaf(&[old]).await
     }
 
     fn nginx(&self) -> Command {
@@ -272,6 +293,14 @@ impl Operated {
             .with_context(|| format!("starting {:?}: `scripts/lb` installs it", self.kind))
     }
 
+    /// Takes away what an Envoy shares with the one after it, which it leaves behind.
+    fn forget_shared(&self) {
+        if let Ok(number) = fs::read_to_string(self.folder.join("base-id")) {
+            let shared = format!("/dev/shm/envoy_shared_memory_{}0", number.trim());
+            drop(fs::remove_file(shared));
+        }
+    }
+
     /// Runs what an operator runs to be done.
     async fn succeeds(&self, command: Command) -> Result<()> {
         let status = self.spawn(command)?.wait().await?;
@@ -286,18 +315,16 @@ impl Operated {
 
 impl Drop for Operated {
     fn drop(&mut self) {
-        // Killed alone, a master would leave its workers behind.
-        for child in &self.started {
+        // Killed alone, a master would leave its workers behind; killed after them, it would have started others.
+        for child in &mut self.started {
             let Some(pid) = child.id() else { continue };
-            for worker in process::children(pid).unwrap_or_default() {
+            let workers = process::children(pid).unwrap_or_default();
+            drop(child.start_kill());
+            for worker in workers {
                 drop(process::send(worker, Signal::Kill));
             }
         }
-        // Nor does Envoy, killed, take away what it shares with the next one.
-        if let Ok(number) = fs::read_to_string(self.folder.join("base-id")) {
-            let shared = format!("/dev/shm/envoy_shared_memory_{}0", number.trim());
-            drop(fs::remove_file(shared));
-        }
+        self.forget_shared();
     }
 }
 

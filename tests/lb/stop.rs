@@ -23,7 +23,7 @@ const CLIENTS: usize = 12;
 const PACE: Duration = Duration::from_millis(10);
 const PATIENCE: Duration = Duration::from_secs(20);
 /// The limit on what is open before, in seconds.
-const LIMIT: u64 = 4;
+const LIMIT: u64 = 3;
 /// On a busy machine.
 const LATE: Duration = Duration::from_secs(3);
 
@@ -84,13 +84,13 @@ async fn stops(
     let first = *after.iter().min().context("clients")?;
     let last = *after.iter().max().context("clients")?;
     println!(
-        "{kind:?}, SIG{signal:?} after {before:?}, limit {LIMIT} s: streams end {:.1} to {:.1} s after",
+        "{kind:?}, {signal:?} after {before:?}, limit {LIMIT} s: streams end {:.1} to {:.1} s after",
         first.as_secs_f64(),
         last.as_secs_f64()
     );
     let limit = Duration::from_secs(LIMIT);
     let as_known = match cuts {
-        Cuts::AtOnce => last < limit.min(LATE),
+        Cuts::AtOnce => last < limit / 2,
         Cuts::AfterTheLimit => first >= limit && last < limit + LATE,
     };
     ensure!(
