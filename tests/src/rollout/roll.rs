@@ -11,6 +11,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use tokio::{
+    runtime::Builder,
     sync::watch,
     task::JoinSet,
     time::{MissedTickBehavior, interval, sleep, sleep_until},
@@ -310,35 +311,31 @@ async fn open(plan: &Plan, stage: &Stage, front: SocketAddr) -> Result<Vec<Clien
     Ok(clients)
 }
 
-/// A steady flow of events, each noted with the time before its publishing.
+/// When each event was published, by channel and serial.
+type Moments = HashMap<(String, u64), Instant>;
+
+/// A steady flow of events, each noted with the time before its publishing, from a thread of its own: the clients are thousands
+/// of tasks on one thread, behind which a publisher would wait and so publish less than was asked for.
 struct Flow {
     rate: u32,
     from: Instant,
     stop: watch::Sender<bool>,
-    task: JoinSet<Result<HashMap<(String, u64), Instant>>>,
+    task: JoinSet<Result<Moments>>,
 }
 
 impl Flow {
     fn begin(publisher: Publisher, channels: &[String], plan: &Plan) -> Flow {
         let (stop, stopped) = watch::channel(false);
         let (from, rate) = (Instant::now(), plan.rate.max(1));
-        let channels = channels.to_vec();
         let idle = u32::from(plan.sabotage == Some(Sabotage::IdlePublisher));
+        let (pace, channels) = (
+            Duration::from_secs(1) * (1 + idle) / rate,
+            channels.to_vec(),
+        );
         let mut task = JoinSet::new();
-        task.spawn(async move {
-            let mut ticks = interval(Duration::from_secs(1) * (1 + idle) / rate);
-            ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
-            let mut moments = HashMap::new();
-            for channel in channels.iter().cycle() {
-                ticks.tick().await;
-                if *stopped.borrow() {
-                    break;
-                }
-                let when = Instant::now();
-                let record = publisher.publish(channel).await?;
-                moments.insert((channel.clone(), record.serial), when);
-            }
-            Ok(moments)
+        task.spawn_blocking(move || {
+            let runtime = Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(publish(publisher, channels, pace, stopped))
         });
         Flow {
             rate,
@@ -348,8 +345,8 @@ impl Flow {
         }
     }
 
-    /// Ends it; gives when each event was published, by channel and serial.
-    async fn stop(mut self) -> Result<(HashMap<(String, u64), Instant>, Published)> {
+    /// Ends it; gives what it published.
+    async fn stop(mut self) -> Result<(Moments, Published)> {
         let to = Instant::now();
         self.stop.send_replace(true);
         let moments = self
@@ -365,4 +362,26 @@ impl Flow {
         };
         Ok((moments, published))
     }
+}
+
+/// Publishes to each channel in turn until it is told to stop, or nobody is there to tell it.
+async fn publish(
+    publisher: Publisher,
+    channels: Vec<String>,
+    pace: Duration,
+    stopped: watch::Receiver<bool>,
+) -> Result<Moments> {
+    let mut ticks = interval(pace);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
+    let mut moments = Moments::new();
+    for channel in channels.iter().cycle() {
+        ticks.tick().await;
+        if *stopped.borrow() || stopped.has_changed().is_err() {
+            break;
+        }
+        let when = Instant::now();
+        let record = publisher.publish(channel).await?;
+        moments.insert((channel.clone(), record.serial), when);
+    }
+    Ok(moments)
 }
