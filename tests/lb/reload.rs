@@ -27,7 +27,7 @@ const PACE: Duration = Duration::from_millis(10);
 const LIMIT: u64 = 3;
 const WINDOW: Duration = Duration::from_secs(4);
 /// Beyond its limit, the time in which a load balancer on a busy machine cuts what is left, all of it.
-const LATE: Duration = Duration::from_secs(3);
+const LATE: Duration = Duration::from_secs(5);
 /// The node that is taken away.
 const LEAVING: usize = 2;
 
@@ -155,6 +155,10 @@ async fn all_are_cut(side: &mut Side) -> Result<(Duration, Duration)> {
         Ok(side.over_h2.ended()?.map(drop))
     })
     .await?;
+    wait::until(PATIENCE, "the old process has ended", async || {
+        Ok(side.balancer.old_processes()?.is_empty().then_some(()))
+    })
+    .await?;
     until_opened(&side.clients).await?;
     Ok((first, last))
 }
@@ -177,7 +181,7 @@ async fn the_node_leaves(fleet: &mut Fleet, kept: &Side) -> Result<usize> {
     Ok(there)
 }
 
-/// What only keeps old streams ends with the last of them; Envoy's old process alone waits for its time.
+/// What only keeps old streams ends with the last of them. (Envoy's old process waits for its time.)
 async fn old_processes_end(kind: Kind, mut kept: Side) -> Result<()> {
     let old = kept.balancer.old_processes()?;
     ensure!(old.is_empty() == (kind == Kind::Caddy), "{old:?}");

@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// The limit on what is open before, in seconds.
 const LIMIT: u64 = 3;
 /// On a busy machine.
-const LATE: Duration = Duration::from_secs(3);
+const LATE: Duration = Duration::from_secs(5);
 
 /// When a stop ends the streams.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -90,7 +90,7 @@ async fn stops(
     );
     let limit = Duration::from_secs(LIMIT);
     let as_known = match cuts {
-        Cuts::AtOnce => last < limit / 2,
+        Cuts::AtOnce => last < limit,
         Cuts::AfterTheLimit => first >= limit && last < limit + LATE,
     };
     ensure!(
