@@ -64,6 +64,17 @@ impl Fleet {
         Ok(clients)
     }
 
+    /// The same opened one after the other, so that a load balancer by fewest connections spreads them evenly, and others may be
+    /// open already.
+    pub async fn clients_in_turn(&self, front: SocketAddr, count: usize) -> Result<Vec<Client>> {
+        let mut clients = Vec::new();
+        for n in 0..count {
+            clients.push(Client::start(format!("c{n}"), self.options(front, n)));
+            until_opened(&clients[n..]).await?;
+        }
+        Ok(clients)
+    }
+
     /// Waits until the load balancer gives streams to every node: those that were away have been found again.
     pub async fn until_spread(&self, front: SocketAddr) -> Result<()> {
         self.until_idle().await?;

@@ -5,7 +5,9 @@
 mod balancer;
 mod chromium;
 mod dead;
+mod discovery;
 mod drain;
+mod edited;
 mod fleet;
 mod forwarding;
 mod idle;

@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 use sluice_e2e::{
-    http, installed,
+    http,
     lab::{self, Lab},
     process::{self, Signal},
     wait,
@@ -19,24 +19,12 @@ use sluice_e2e::{
 use tokio::process::{Child, Command};
 
 use crate::{
-    balancer::{Kind, Place, SHIPPED_IDLE, Upstream, changed, envoy, passes_on},
+    balancer::{Kind, Place, SHIPPED_IDLE, Upstream, envoy, passes_on},
+    edited::{Limit, limited, process_limits, without},
     listening::listens,
 };
 
 const PATIENCE: Duration = Duration::from_secs(20);
-/// What the shipped files say of the time after which old streams are cut, for nginx and Envoy in their comments.
-const NGINX_LIMIT: &str = "worker_shutdown_timeout 75m;";
-const HAPROXY_LIMIT: &str = "hard-stop-after 75m";
-const CADDY_LIMIT: &str = "grace_period 75m";
-const ENVOY_LIMITS: &str = "--drain-time-s 60 --parent-shutdown-time-s 4500";
-
-/// How long streams are kept that were open before a reload or a stop.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Limit {
-    Shipped,
-    Seconds(u64),
-}
-
 /// A running load balancer; all its processes are killed when it is dropped.
 pub struct Operated {
     pub kind: Kind,
@@ -45,10 +33,10 @@ pub struct Operated {
     /// Its listener with TLS and HTTP/2.
     pub tls: SocketAddr,
     limit: Limit,
-    folder: PathBuf,
+    pub folder: PathBuf,
     config: PathBuf,
     /// Caddy's and Envoy's own listener.
-    admin: SocketAddr,
+    pub admin: SocketAddr,
     /// The processes that were started, the last of which is the present one. Only Envoy needs more than one.
     started: Vec<Child>,
 }
@@ -61,11 +49,22 @@ impl Operated {
         limit: Limit,
         upstream: &Upstream,
     ) -> Result<Operated> {
+        Operated::start_edited(lab, (kind, limit), upstream, |_, text| Ok(text)).await
+    }
+
+    /// The same with its file changed once more, and perhaps another one in its folder.
+    pub async fn start_edited(
+        lab: &Lab,
+        (kind, limit): (Kind, Limit),
+        upstream: &Upstream,
+        edit: impl FnOnce(&Path, String) -> Result<String>,
+    ) -> Result<Operated> {
         let place = Place::new(lab.dir(), kind, upstream)?;
         let config = place.shipped(kind, SHIPPED_IDLE)?;
         let admin = SocketAddr::from(([127, 0, 0, 1], lab::free_port()?));
         let text = fs::read_to_string(&config)?;
-        fs::write(&config, limited(kind, limit, admin, text)?)?;
+        let text = edit(&place.folder, limited(kind, limit, admin, text)?)?;
+        fs::write(&config, text)?;
         let mut operated = Operated {
             kind,
             plain: place.plain,
@@ -269,12 +268,7 @@ impl Operated {
                 command.args(["--restart-epoch", &epoch.to_string()]);
             }
         }
-        let limits = match self.limit {
-            Limit::Shipped => shipped_comment("envoy/envoy.yaml", ENVOY_LIMITS)?.to_owned(),
-            Limit::Seconds(seconds) => {
-                format!("--drain-time-s 1 --parent-shutdown-time-s {seconds}")
-            }
-        };
+        let limits = process_limits(self.limit)?;
         command.args(limits.split(' '));
         command.args(["--concurrency", "2", "-l", "warn", "-c"]);
         command.arg(&self.config);
@@ -326,81 +320,4 @@ impl Drop for Operated {
         }
         self.forget_shared();
     }
-}
-
-/// The words that a shipped file has in its comments for who starts the program.
-fn shipped_comment(file: &str, words: &'static str) -> Result<&'static str> {
-    let path = installed::root().join("deploy/lb").join(file);
-    let text = fs::read_to_string(&path)?;
-    ensure!(
-        text.contains(words),
-        "{} does not say {words}",
-        path.display()
-    );
-    Ok(words)
-}
-
-/// The shipped file with this limit, and with a listener for orders where orders come that way.
-fn limited(kind: Kind, limit: Limit, admin: SocketAddr, text: String) -> Result<String> {
-    let said = |words: &str| match limit {
-        Limit::Shipped => words.to_owned(),
-        Limit::Seconds(seconds) => words.replace("75m", &format!("{seconds}s")),
-    };
-    match kind {
-        Kind::Nginx => {
-            let words = shipped_comment("nginx/sluice.conf", NGINX_LIMIT)?;
-            // As root, the workers must stay root to reach the folder.
-            let user = if is_root()? { "user root;\n" } else { "" };
-            let head = format!("{user}{}\nworker_processes 1;", said(words));
-            changed(text, &[("master_process off;", head)])
-        }
-        Kind::Haproxy => changed(text, &[(HAPROXY_LIMIT, said(HAPROXY_LIMIT))]),
-        Kind::Caddy => changed(
-            text,
-            &[
-                (CADDY_LIMIT, said(CADDY_LIMIT)),
-                ("admin off", format!("admin {admin}")),
-            ],
-        ),
-        Kind::Envoy => {
-            let (before, rest) = text.split_once("\nadmin:\n").context("an admin listener")?;
-            let (_, after) = rest.split_once("\nstatic_resources:").context("the rest")?;
-            let admin = format!(
-                "admin:\n  address: {{ socket_address: {{ address: 127.0.0.1, port_value: {} }} }}\n",
-                admin.port()
-            );
-            Ok(format!("{before}\n{admin}\nstatic_resources:{after}"))
-        }
-    }
-}
-
-fn is_root() -> Result<bool> {
-    let owner = fs::metadata(Path::new("/proc/self"));
-    Ok(owner.map(|meta| std::os::unix::fs::MetadataExt::uid(&meta))? == 0)
-}
-
-/// A load balancer's file without one of its nodes.
-fn without(kind: Kind, text: &str, node: SocketAddr) -> Result<String> {
-    let named = match kind {
-        Kind::Nginx | Kind::Haproxy | Kind::Caddy => node.to_string(),
-        Kind::Envoy => format!("address: {}, port_value: {} ", node.ip(), node.port()),
-    };
-    ensure!(text.contains(&named), "the file does not name {named}");
-    let mut lines: Vec<String> = Vec::new();
-    let mut of_the_node = false;
-    for line in text.lines() {
-        match kind {
-            Kind::Nginx | Kind::Haproxy if line.contains(&named) => {}
-            Kind::Nginx | Kind::Haproxy => lines.push(line.to_owned()),
-            Kind::Caddy => lines.push(line.replace(&format!(" {named}"), "")),
-            // An endpoint is three lines: what it is, the address, and how its health is asked for.
-            Kind::Envoy if line.contains(&named) => {
-                lines.pop();
-                of_the_node = true;
-            }
-            Kind::Envoy if of_the_node => of_the_node = false,
-            Kind::Envoy => lines.push(line.to_owned()),
-        }
-    }
-    Ok(lines.join("\n") + "\n")
 }

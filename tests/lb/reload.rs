@@ -15,8 +15,9 @@ use sluice_e2e::{
 
 use crate::{
     balancer::Kind,
+    edited::Limit,
     fleet::{Fleet, closes, none_refused},
-    operated::{Limit, Operated},
+    operated::Operated,
     over_h2::OverH2,
 };
 
@@ -29,7 +30,7 @@ const WINDOW: Duration = Duration::from_secs(4);
 /// Beyond its limit, the time in which a load balancer on a busy machine cuts what is left, all of it.
 const LATE: Duration = Duration::from_secs(5);
 /// The node that is taken away.
-const LEAVING: usize = 2;
+pub const LEAVING: usize = 2;
 
 /// What a load balancer does with what a reload has left on the old configuration, once its limit is over.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -49,10 +50,7 @@ struct Side {
 
 impl Side {
     async fn open(lab: &Lab, fleet: &Fleet, balancer: Operated) -> Result<Side> {
-        let clients: Vec<Client> = (0..CLIENTS)
-            .map(|n| Client::start(format!("c{n}"), fleet.options(balancer.plain, n)))
-            .collect();
-        until_opened(&clients).await?;
+        let clients = fleet.clients_in_turn(balancer.plain, CLIENTS).await?;
         let over_h2 = OverH2::open(lab.dir(), balancer.tls, &fleet.stage.channels[0]).await?;
         Ok(Side {
             balancer,
@@ -67,10 +65,7 @@ impl Side {
         let leaving = fleet.upstream.nodes[LEAVING];
         self.reloaded = self.balancer.reload_without(leaving).await?;
         let front = self.balancer.plain;
-        let few: Vec<Client> = (0..NEWCOMERS)
-            .map(|n| Client::start(format!("new{n}"), fleet.options(front, n)))
-            .collect();
-        until_opened(&few).await?;
+        let few = fleet.clients_in_turn(front, NEWCOMERS).await?;
         let (kind, there) = (self.balancer.kind, on_leaving(&few));
         ensure!(
             there == 0,
@@ -91,7 +86,7 @@ impl Side {
 }
 
 /// How many of these have their present stream on the node that leaves.
-fn on_leaving(clients: &[Client]) -> usize {
+pub fn on_leaving(clients: &[Client]) -> usize {
     let name = format!("n{LEAVING}");
     let is_there = |client: &&Client| {
         let last = visits(&client.log()).pop();

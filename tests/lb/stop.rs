@@ -15,8 +15,9 @@ use sluice_e2e::{
 
 use crate::{
     balancer::Kind,
+    edited::Limit,
     fleet::{Fleet, none_refused},
-    operated::{Limit, Operated},
+    operated::Operated,
 };
 
 const CLIENTS: usize = 12;

@@ -3,6 +3,7 @@
 //! and ready, the balancer knows it, then the balancer forgets the old one, which is told to go and drains.
 
 mod figures;
+mod flow;
 mod judge;
 mod meter;
 mod nginx;

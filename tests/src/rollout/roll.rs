@@ -1,7 +1,7 @@
 //! Runs a drill: starts the parts, opens the clients, keeps events flowing, and replaces node after node.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
     fs,
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -10,12 +10,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use tokio::{
-    runtime::Builder,
-    sync::watch,
-    task::JoinSet,
-    time::{MissedTickBehavior, interval, sleep, sleep_until},
-};
+use tokio::time::{sleep, sleep_until};
 
 use crate::{
     checker::{self, Evidence as Seen, Report, Suffered},
@@ -24,14 +19,16 @@ use crate::{
     lab::Lab,
     node::{Node, NodeSettings},
     process,
-    publisher::Publisher,
     redis::RedisServer,
     stage::{Stage, until_opened},
 };
 
 use super::{
-    Drained, Evidence, Figures, Findings, Nginx, Part, Plan, Published, Sabotage, Visit, judge,
-    meter::Meter, visits,
+    Drained, Evidence, Figures, Findings, Nginx, Part, Plan, Published, Sabotage, Visit,
+    flow::{Flow, Moments},
+    judge,
+    meter::Meter,
+    visits,
 };
 
 /// Clients that open at once.
@@ -74,8 +71,7 @@ pub struct Facts {
     pub times: Times,
     pub drained: Vec<Drained>,
     pub journal: Journal,
-    /// When each event was handed to Redis, by channel and serial.
-    pub moments: HashMap<(String, u64), Instant>,
+    pub moments: Moments,
     pub published: Published,
     /// What each node said of its version, by its name.
     pub versions: BTreeMap<String, String>,
@@ -309,79 +305,4 @@ async fn open(plan: &Plan, stage: &Stage, front: SocketAddr) -> Result<Vec<Clien
         until_opened(&clients[from..]).await?;
     }
     Ok(clients)
-}
-
-/// When each event was published, by channel and serial.
-type Moments = HashMap<(String, u64), Instant>;
-
-/// A steady flow of events, each noted with the time before its publishing, from a thread of its own: the clients are thousands
-/// of tasks on one thread, behind which a publisher would wait and so publish less than was asked for.
-struct Flow {
-    rate: u32,
-    from: Instant,
-    stop: watch::Sender<bool>,
-    task: JoinSet<Result<Moments>>,
-}
-
-impl Flow {
-    fn begin(publisher: Publisher, channels: &[String], plan: &Plan) -> Flow {
-        let (stop, stopped) = watch::channel(false);
-        let (from, rate) = (Instant::now(), plan.rate.max(1));
-        let idle = u32::from(plan.sabotage == Some(Sabotage::IdlePublisher));
-        let (pace, channels) = (
-            Duration::from_secs(1) * (1 + idle) / rate,
-            channels.to_vec(),
-        );
-        let mut task = JoinSet::new();
-        task.spawn_blocking(move || {
-            let runtime = Builder::new_current_thread().enable_all().build()?;
-            runtime.block_on(publish(publisher, channels, pace, stopped))
-        });
-        Flow {
-            rate,
-            from,
-            stop,
-            task,
-        }
-    }
-
-    /// Ends it; gives what it published.
-    async fn stop(mut self) -> Result<(Moments, Published)> {
-        let to = Instant::now();
-        self.stop.send_replace(true);
-        let moments = self
-            .task
-            .join_next()
-            .await
-            .context("the flow is gone")???;
-        let published = Published {
-            rate: self.rate,
-            from: self.from,
-            to,
-            events: moments.values().copied().collect(),
-        };
-        Ok((moments, published))
-    }
-}
-
-/// Publishes to each channel in turn until it is told to stop, or nobody is there to tell it.
-async fn publish(
-    publisher: Publisher,
-    channels: Vec<String>,
-    pace: Duration,
-    stopped: watch::Receiver<bool>,
-) -> Result<Moments> {
-    let mut ticks = interval(pace);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
-    let mut moments = Moments::new();
-    for channel in channels.iter().cycle() {
-        ticks.tick().await;
-        if *stopped.borrow() || stopped.has_changed().is_err() {
-            break;
-        }
-        let when = Instant::now();
-        let record = publisher.publish(channel).await?;
-        moments.insert((channel.clone(), record.serial), when);
-    }
-    Ok(moments)
 }
