@@ -18,7 +18,7 @@ use tokio::{
 
 const START: Duration = Duration::from_secs(20);
 /// The limit on a quiet stream in all shipped files: five heartbeats.
-const SHIPPED_IDLE: &str = "75s";
+pub const SHIPPED_IDLE: &str = "75s";
 
 /// The load balancers that Sluice has files for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -83,15 +83,8 @@ impl Balancer {
     }
 
     fn spawn(dir: &Path, kind: Kind, settings: &Settings, upstream: &Upstream) -> Result<Balancer> {
-        let (plain, tls) = (loopback()?, loopback()?);
-        let folder = dir.join(format!("{kind:?}-{}", plain.port()));
-        fs::create_dir_all(&folder)?;
-        let place = Place {
-            folder,
-            plain,
-            tls,
-            upstream,
-        };
+        let place = Place::new(dir, kind, upstream)?;
+        let (plain, tls) = (place.plain, place.tls);
         let config = match settings {
             Settings::Shipped => place.shipped(kind, SHIPPED_IDLE)?,
             Settings::Impatient(seconds) => place.shipped(kind, &format!("{seconds}s"))?,
@@ -121,7 +114,7 @@ impl Balancer {
 }
 
 /// Whether a node answers through it.
-async fn passes_on(front: SocketAddr) -> bool {
+pub async fn passes_on(front: SocketAddr) -> bool {
     let answer = http::get(front, "/v1/poll").await;
     answer.is_ok_and(|answer| answer.head.status < 500)
 }
@@ -135,7 +128,7 @@ fn loopback() -> Result<SocketAddr> {
 }
 
 /// `text` with each `from` changed into `to`: every one of them must be there.
-fn changed(mut text: String, changes: &[(&str, String)]) -> Result<String> {
+pub fn changed(mut text: String, changes: &[(&str, String)]) -> Result<String> {
     for (from, to) in changes {
         ensure!(text.contains(from), "the file does not say {from:?}");
         text = text.replace(from, to);
@@ -144,16 +137,29 @@ fn changed(mut text: String, changes: &[(&str, String)]) -> Result<String> {
 }
 
 /// Where one load balancer stands.
-struct Place<'a> {
-    folder: PathBuf,
-    plain: SocketAddr,
-    tls: SocketAddr,
-    upstream: &'a Upstream,
+pub struct Place<'a> {
+    pub folder: PathBuf,
+    pub plain: SocketAddr,
+    pub tls: SocketAddr,
+    pub upstream: &'a Upstream,
 }
 
-impl Place<'_> {
-    /// Writes the shipped files with this place's addresses; gives the main one.
-    fn shipped(&self, kind: Kind, idle: &str) -> Result<PathBuf> {
+impl<'a> Place<'a> {
+    /// Ports and a folder inside `dir`.
+    pub fn new(dir: &Path, kind: Kind, upstream: &'a Upstream) -> Result<Place<'a>> {
+        let (plain, tls) = (loopback()?, loopback()?);
+        let folder = dir.join(format!("{kind:?}-{}", plain.port()));
+        fs::create_dir_all(&folder)?;
+        Ok(Place {
+            folder,
+            plain,
+            tls,
+            upstream,
+        })
+    }
+
+    /// Writes the shipped files with this place's addresses and this limit on quiet streams; gives the main one.
+    pub fn shipped(&self, kind: Kind, idle: &str) -> Result<PathBuf> {
         let from = installed::root().join("deploy/lb");
         match kind {
             Kind::Nginx => self.shipped_nginx(&from.join("nginx"), idle),
@@ -368,7 +374,7 @@ impl Place<'_> {
 }
 
 /// Envoy's program inside the Python package that scripts/setup installs.
-fn envoy() -> Result<PathBuf> {
+pub fn envoy() -> Result<PathBuf> {
     let packages = installed::target()?.join("envoy/lib");
     let found = fs::read_dir(&packages)
         .with_context(|| format!("{}: `scripts/lb` installs Envoy", packages.display()))?

@@ -20,7 +20,7 @@ const CHANNELS: usize = 6;
 /// Redis, three nodes, and who publishes.
 pub struct Fleet {
     pub stage: Stage,
-    upstream: Upstream,
+    pub upstream: Upstream,
 }
 
 impl Fleet {
@@ -39,7 +39,7 @@ impl Fleet {
                 lab.dir(),
                 &name,
                 &url,
-                settings.clone(),
+                settings.clone().with("SLUICE__NODE__NAME", &name),
             )?);
         }
         for node in &mut running {
@@ -64,8 +64,19 @@ impl Fleet {
         Ok(clients)
     }
 
+    /// The same opened one after the other, so that a load balancer by fewest connections spreads them evenly, and others may be
+    /// open already.
+    pub async fn clients_in_turn(&self, front: SocketAddr, count: usize) -> Result<Vec<Client>> {
+        let mut clients = Vec::new();
+        for n in 0..count {
+            clients.push(Client::start(format!("c{n}"), self.options(front, n)));
+            until_opened(&clients[n..]).await?;
+        }
+        Ok(clients)
+    }
+
     /// Waits until the load balancer gives streams to every node: those that were away have been found again.
-    async fn until_spread(&self, front: SocketAddr) -> Result<()> {
+    pub async fn until_spread(&self, front: SocketAddr) -> Result<()> {
         self.until_idle().await?;
         let spread = async || {
             let few: Vec<Client> = (0..self.stage.nodes.len())

@@ -5,10 +5,17 @@
 mod balancer;
 mod chromium;
 mod dead;
+mod discovery;
 mod drain;
+mod edited;
 mod fleet;
 mod forwarding;
 mod idle;
+mod listening;
 mod measure;
+mod operated;
+mod over_h2;
+mod reload;
 mod short;
+mod stop;
 mod wrong;

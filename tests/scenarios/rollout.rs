@@ -19,7 +19,6 @@ fn plan(sabotage: Option<Sabotage>) -> Plan {
         lead: Duration::from_millis(500),
         pre_stop: Duration::from_millis(500),
         calm: Duration::from_secs(1),
-        worker_shutdown: Duration::from_secs(3_600),
         old_program: None,
         sabotage,
     }
@@ -90,6 +89,21 @@ async fn a_roll_of_which_the_balancer_knows_nothing_is_noticed() {
             .report
             .whole()
             .with_context(|| drill.findings.complaints.join("\n"))
+    })
+    .await;
+}
+
+/// A roll under half of the load that was asked for shows nothing of that load: the drill says what was reached.
+#[tokio::test]
+async fn a_roll_under_less_load_than_it_claims_is_noticed() {
+    lab::run(Weight::Heavy, Duration::from_secs(60), async |lab| {
+        let drill = broken(lab, Sabotage::IdlePublisher).await?;
+        let said = drill.findings.complaints.join("\n");
+        ensure!(said.contains("45 events/s were asked for, 22."), "{said}");
+        let others = drill.findings.complaints.iter();
+        let others = others.filter(|one| !one.contains("the publisher fell behind"));
+        ensure!(others.count() == 0, "{said}");
+        drill.report.whole()
     })
     .await;
 }

@@ -45,6 +45,14 @@ impl Metrics {
         self.series(name).next().is_some()
     }
 
+    /// The value of `label` in the first series of `name` that has one.
+    pub fn label<'a>(&'a self, name: &'a str, label: &str) -> Option<&'a str> {
+        let before = format!("{label}=\"");
+        self.series(name)
+            .flat_map(|(labels, _)| labels.split(','))
+            .find_map(|one| one.strip_prefix(&before)?.strip_suffix('"'))
+    }
+
     fn series<'a>(&'a self, name: &'a str) -> impl Iterator<Item = (&'a str, f64)> {
         self.0.iter().filter_map(move |(series, value)| {
             let labels = series.strip_prefix(name)?;
@@ -67,6 +75,8 @@ mod tests {
         assert_eq!(metrics.total("a"), 7.5);
         assert_eq!(metrics.labelled("a", "x", "1"), 3.0);
         assert_eq!(metrics.total("ab"), 100.0);
+        assert_eq!(metrics.label("a", "y"), Some("2"));
+        assert_eq!(metrics.label("a", "z"), None);
         assert_eq!(metrics.total("missing"), 0.0);
         assert!(metrics.has("c") && !metrics.has("missing"));
         assert!(Metrics::parse("no_value").is_err());

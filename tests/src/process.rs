@@ -19,6 +19,9 @@ pub enum Signal {
     Stop,
     Continue,
     Hangup,
+    Quit,
+    User1,
+    User2,
 }
 
 impl Signal {
@@ -30,6 +33,9 @@ impl Signal {
             Signal::Stop => "STOP",
             Signal::Continue => "CONT",
             Signal::Hangup => "HUP",
+            Signal::Quit => "QUIT",
+            Signal::User1 => "USR1",
+            Signal::User2 => "USR2",
         }
     }
 }

@@ -46,8 +46,6 @@ async fn main() -> Result<()> {
         lead: Duration::from_secs(1),
         pre_stop: Duration::from_secs(2),
         calm: Duration::from_secs(args.calm),
-        // As long as a stream may live (stream.max_age): no reload ever cuts one.
-        worker_shutdown: Duration::from_secs(3_600),
         old_program: args.old,
         sabotage: None,
     };

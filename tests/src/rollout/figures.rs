@@ -76,7 +76,11 @@ impl Figures {
         };
         let json = json!({
             "clients": plan.clients, "channels": plan.channels, "nodes": plan.nodes,
-            "events_per_second": plan.rate, "events": facts.journal.records.len(),
+            "events_per_second": {
+                "asked": plan.rate,
+                "reached": tenths(facts.published.rate_between(facts.published.from, facts.published.to)),
+            },
+            "events": facts.journal.records.len(), "versions": facts.versions,
             "drain_deadline_s": plan.deadline.as_secs_f64(), "readiness_lead_s": plan.lead.as_secs_f64(),
             "pre_stop_s": plan.pre_stop.as_secs_f64(),
             "seconds": span, "rolling_seconds": times.rolled.duration_since(times.rolling).as_secs_f64(),
@@ -85,7 +89,7 @@ impl Figures {
             "reconnects": findings.reconnects.len(), "reconnects_per_client": per_client(visits),
             "reconnects_peak_per_second": seconds.iter().map(|second| second.reconnects).max(),
             "reconnects_peak_per_100ms": peak(&findings.reconnects, Duration::from_millis(100)),
-            "drains": facts.drained.iter().map(|drained| drain(drained, plan, visits)).collect::<Vec<_>>(),
+            "drains": facts.drained.iter().map(|drained| drain(drained, plan, facts, visits)).collect::<Vec<_>>(),
             "away_ms": quantiles(&away(visits)?),
             "latency_ms": {
                 "calm": quantiles(&latency.calm), "rolling": quantiles(&latency.rolling),
@@ -117,7 +121,7 @@ fn latency(facts: &Facts, logs: &[Log], seconds: usize) -> Result<Latency> {
         .iter()
         .filter_map(|record| {
             let when = facts
-                .published
+                .moments
                 .get(&(record.channel.clone(), record.serial))?;
             Some(((record.channel.as_str(), record.position()?), *when))
         })
@@ -177,7 +181,7 @@ fn per_client(visits: &[Vec<Visit>]) -> BTreeMap<String, usize> {
     counts
 }
 
-fn drain(drained: &Drained, plan: &Plan, visits: &[Vec<Visit>]) -> Value {
+fn drain(drained: &Drained, plan: &Plan, facts: &Facts, visits: &[Vec<Visit>]) -> Value {
     let there = |visit: &Visit| visit.node() == Some(drained.node.as_str()) && visit.is_drained();
     let pairs = visits.iter().flat_map(|visits| visits.windows(2));
     let mut back: Vec<Instant> = pairs
@@ -190,6 +194,7 @@ fn drain(drained: &Drained, plan: &Plan, visits: &[Vec<Visit>]) -> Value {
         "seconds": drained.ended.duration_since(drained.told).as_secs_f64(),
         "mean_per_second": drained.streams as f64 / plan.window().as_secs_f64(),
         "peak_per_second": peak(&back, Duration::from_secs(1)),
+        "events_per_second": tenths(facts.published.rate_between(drained.told, drained.ended)),
     })
 }
 
@@ -208,6 +213,10 @@ fn peak(sorted: &[Instant], window: Duration) -> usize {
 fn quantiles(of: &Histogram<u64>) -> Value {
     let at = |quantile| ms(of.value_at_quantile(quantile));
     json!({"count": of.len(), "p50": at(0.5), "p99": at(0.99), "max": ms(of.max())})
+}
+
+fn tenths(number: f64) -> f64 {
+    (number * 10.0).round() / 10.0
 }
 
 fn ms(micros: u64) -> f64 {

@@ -1,5 +1,6 @@
 //! Judges how a roll went for the clients: a pure function over their visits. That nothing was lost, repeated or
-//! reordered is the checker's matter; here: who had to come back, how often, when, and whether all are on new nodes.
+//! reordered is the checker's matter; here: who had to come back, how often, when, whether all are on new nodes, and whether
+//! there was the load that the roll is said to have been under.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,6 +19,11 @@ const LEAST_SPAN: f64 = 0.8;
 const ENOUGH_TO_JUDGE: usize = 60;
 /// A client on a busy machine reads what it was told so much later at most.
 const LATE: Duration = Duration::from_secs(5);
+/// Of the events a second that were asked for, so many must have been published over all of the drill. Who was kept waiting
+/// catches up, so a busy machine gets there; one that cannot carry the load does not, and its drill shows nothing.
+const LEAST_OF_RATE: f64 = 0.9;
+/// The same within each drain alone, where what a busy machine publishes late may fall into the time after it.
+const LEAST_OF_RATE_IN_A_DRAIN: f64 = 0.5;
 const SHOWN: usize = 12;
 
 /// One node that was told to go.
@@ -32,12 +38,43 @@ pub struct Drained {
     pub streams: usize,
 }
 
+/// The events under which it was rolled.
+#[derive(Clone, Debug)]
+pub struct Published {
+    /// Events per second that were asked for.
+    pub rate: u32,
+    /// When publishing began, and when it was ended.
+    pub from: Instant,
+    pub to: Instant,
+    /// When each event was handed to Redis.
+    pub events: Vec<Instant>,
+}
+
+impl Published {
+    /// How many events there were in this time.
+    pub fn between(&self, from: Instant, to: Instant) -> usize {
+        let within = |when: &&Instant| (from..to).contains(*when);
+        self.events.iter().filter(within).count()
+    }
+
+    /// Events per second in this time.
+    pub fn rate_between(&self, from: Instant, to: Instant) -> f64 {
+        self.between(from, to) as f64 / seconds(from, to)
+    }
+}
+
+fn seconds(from: Instant, to: Instant) -> f64 {
+    let seconds = to.saturating_duration_since(from).as_secs_f64();
+    seconds.max(f64::MIN_POSITIVE)
+}
+
 /// All that is known when a roll is over.
 #[derive(Clone, Copy, Debug)]
 pub struct Evidence<'a> {
     /// Each client's visits.
     pub clients: &'a [Vec<Visit>],
     pub drained: &'a [Drained],
+    pub published: &'a Published,
     /// The nodes that are to serve everybody in the end.
     pub new: &'a BTreeSet<String>,
     pub lead: Duration,
@@ -91,7 +128,32 @@ pub fn judge(evidence: &Evidence<'_>) -> Findings {
     for drained in evidence.drained {
         drain(drained, evidence, &mut found);
     }
+    load(evidence, &mut found);
     found
+}
+
+/// There were as many events as were asked for: in all of the drill, and in each drain.
+fn load(evidence: &Evidence<'_>, found: &mut Findings) {
+    let published = evidence.published;
+    let mut look = |when: &str, (from, to): (Instant, Instant), least: f64| {
+        let (asked, reached) = (published.rate, published.rate_between(from, to));
+        if reached < f64::from(asked) * least {
+            let (over, count) = (seconds(from, to), published.between(from, to));
+            found.complaints.push(format!(
+                "the publisher fell behind {when}: {asked} events/s were asked for, {reached:.1} were reached ({count} in \
+                 {over:.1} s); below {:.0} % of the rate a roll is not one under the load it claims: ask for less, or give \
+                 it a machine that carries it",
+                least * 100.0
+            ));
+        }
+    };
+    let whole = (published.from, published.to);
+    look("over the whole drill", whole, LEAST_OF_RATE);
+    for drained in evidence.drained {
+        let when = format!("while {} drained", drained.node);
+        let drain = (drained.told, drained.ended);
+        look(&when, drain, LEAST_OF_RATE_IN_A_DRAIN);
+    }
 }
 
 /// Each visit but the present one ended because its node left, and was told so.

@@ -5,12 +5,14 @@ use super::*;
 const LEAD: Duration = Duration::from_secs(1);
 const WINDOW: Duration = Duration::from_secs(10);
 const CLIENTS: usize = 200;
+const RATE: u32 = 50;
 
 /// A roll of one node that went well: client `n` came back after `n` of 200 parts of the window.
 struct Roll {
     told: Instant,
     clients: Vec<Vec<Visit>>,
     streams: usize,
+    published: Published,
 }
 
 fn good() -> Roll {
@@ -20,10 +22,22 @@ fn good() -> Roll {
         let old = visit(told - Duration::from_secs(30), "old", Some(closed));
         vec![old, visit(closed + Duration::from_millis(300), "new", None)]
     });
+    let (from, to) = (
+        told - Duration::from_secs(5),
+        told + LEAD + WINDOW + Duration::from_secs(5),
+    );
     Roll {
         told,
         clients: clients.collect(),
         streams: CLIENTS,
+        published: Published {
+            rate: RATE,
+            from,
+            to,
+            events: (0..21 * RATE)
+                .map(|n| from + Duration::from_secs(1) * n / RATE)
+                .collect(),
+        },
     }
 }
 
@@ -46,6 +60,7 @@ fn complaints(roll: &Roll) -> String {
     let found = judge(&Evidence {
         clients: &roll.clients,
         drained: &drained,
+        published: &roll.published,
         new: &BTreeSet::from(["new".to_owned()]),
         lead: LEAD,
         window: WINDOW,
@@ -146,4 +161,60 @@ fn a_stream_that_ended_before_readiness_could_fall_is_seen() {
     let mut roll = good();
     roll.clients[0][0].closed = Some((roll.told, "drain".to_owned()));
     assert!(complaints(&roll).contains("ended outside the drain window"));
+}
+
+/// What a busy machine does: some come late, a few not at all.
+#[test]
+fn a_publisher_that_is_kept_waiting_and_catches_up_is_no_complaint() {
+    let mut roll = good();
+    let (told, late) = (roll.told, roll.told + Duration::from_secs(3));
+    for when in &mut roll.published.events {
+        if (told..late).contains(when) {
+            *when = late;
+        }
+    }
+    let enough = roll.published.events.len() * 91 / 100;
+    roll.published.events.truncate(enough);
+    assert_eq!(complaints(&roll), "");
+}
+
+#[test]
+fn a_publisher_that_falls_behind_is_seen() {
+    let mut roll = good();
+    let mut count = 0;
+    roll.published.events.retain(|_| {
+        count += 1;
+        count % 5 != 0
+    });
+    let said = complaints(&roll);
+    assert!(
+        said.contains(
+            "fell behind over the whole drill: 50 events/s were asked for, 40.0 were reached (840 in 21.0 s)"
+        ),
+        "{said}"
+    );
+    assert!(!said.contains("while old drained"), "{said}");
+}
+
+/// As many events in all as were asked for, but hardly one while the node drained.
+#[test]
+fn a_drain_without_load_is_seen() {
+    let mut roll = good();
+    let (told, ended) = (roll.told, roll.told + LEAD + WINDOW);
+    let after = ended + Duration::from_secs(1);
+    let mut kept = 0;
+    for when in &mut roll.published.events {
+        if (told..ended).contains(when) {
+            kept += 1;
+            *when = if kept <= 11 { *when } else { after };
+        }
+    }
+    let said = complaints(&roll);
+    assert!(
+        said.contains(
+            "fell behind while old drained: 50 events/s were asked for, 1.0 were reached (11 in 11.0 s)"
+        ),
+        "{said}"
+    );
+    assert!(!said.contains("over the whole drill"), "{said}");
 }

@@ -3,6 +3,7 @@
 //! and ready, the balancer knows it, then the balancer forgets the old one, which is told to go and drains.
 
 mod figures;
+mod flow;
 mod judge;
 mod meter;
 mod nginx;
@@ -11,12 +12,12 @@ mod roll;
 mod visit;
 
 pub use figures::Figures;
-pub use judge::{Drained, Evidence, Findings, judge};
+pub use judge::{Drained, Evidence, Findings, Published, judge};
 pub use meter::Part;
 pub use nginx::Nginx;
 pub use plot::plot;
 pub use roll::{Drill, run};
-pub use visit::{Visit, visits};
+pub use visit::{Ended, Visit, visits};
 
 use std::{path::PathBuf, time::Duration};
 
@@ -36,8 +37,6 @@ pub struct Plan {
     pub pre_stop: Duration,
     /// Under load before the roll, and after it.
     pub calm: Duration,
-    /// nginx's `worker_shutdown_timeout`.
-    pub worker_shutdown: Duration,
     /// The program of the old version; the same as the new one's unless set.
     pub old_program: Option<PathBuf>,
     /// What is broken on purpose, for tests of the judge.
@@ -51,6 +50,8 @@ pub enum Sabotage {
     DrainAtOnce,
     /// Clients come back without their place.
     ForgottenPlaces,
+    /// The publisher takes twice the time that it has between two events.
+    IdlePublisher,
     /// The balancer goes on sending clients to a node that leaves, and takes its first word for it.
     BalancerNotTold,
 }

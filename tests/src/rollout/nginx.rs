@@ -1,5 +1,6 @@
 //! nginx with the files of deploy/lb/nginx as shipped, but for addresses. Other nodes behind it are another file and a
-//! reload, as on any machine: new workers take what comes, old ones keep the streams they have.
+//! reload, as on any machine: new workers take what comes, old ones keep the streams they have, for as long as the shipped
+//! file says.
 
 use std::{
     collections::BTreeSet,
@@ -28,6 +29,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How the shipped files have a draining node say 503, so that the next one is asked.
 const PASSES_OVER: &str =
     "proxy_set_header Accept \"text/event-stream, application/problem+json\";";
+/// The line for nginx.conf itself that the shipped file has in its comments: when a worker that a reload has replaced cuts the
+/// streams it still has.
+const WORKER_SHUTDOWN: &str = "worker_shutdown_timeout ";
 /// nginx ends its workers within this time when it is told to; only then may the master be killed.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
@@ -41,14 +45,9 @@ pub struct Nginx {
 }
 
 impl Nginx {
-    /// Starts it before `nodes` and waits until it listens. `worker_shutdown`: when a worker that a reload has replaced
-    /// cuts the streams it still has. `passes_over`: whether it asks the next node where one is leaving, as shipped.
-    pub async fn start(
-        dir: &Path,
-        nodes: &[SocketAddr],
-        worker_shutdown: Duration,
-        passes_over: bool,
-    ) -> Result<Nginx> {
+    /// Starts it before `nodes` and waits until it listens. `passes_over`: whether it asks the next node where one is leaving,
+    /// as shipped.
+    pub async fn start(dir: &Path, nodes: &[SocketAddr], passes_over: bool) -> Result<Nginx> {
         let (folder, from) = (dir.join("nginx"), installed::root().join("deploy/lb/nginx"));
         fs::create_dir_all(&folder)?;
         let front = SocketAddr::from(([127, 0, 0, 1], lab::free_port()?));
@@ -63,7 +62,8 @@ impl Nginx {
             false => locations.replace(PASSES_OVER, ""),
         };
         fs::write(folder.join(LOCATIONS), locations)?;
-        fs::write(folder.join("nginx.conf"), around(&folder, worker_shutdown)?)?;
+        let around = around(&folder, worker_shutdown(&shipped)?)?;
+        fs::write(folder.join("nginx.conf"), around)?;
         fs::write(folder.join("sluice.conf"), before(&shipped, nodes)?)?;
         let child = spawn(dir, &folder)?;
         let nginx = Nginx {
@@ -146,14 +146,23 @@ fn before(shipped: &str, nodes: &[SocketAddr]) -> Result<String> {
     Ok(text)
 }
 
+/// The line that the shipped file asks for in nginx.conf itself.
+fn worker_shutdown(shipped: &str) -> Result<&str> {
+    let mut lines = shipped
+        .lines()
+        .map(|line| line.trim_start_matches(['#', ' ']));
+    lines
+        .find(|line| line.starts_with(WORKER_SHUTDOWN))
+        .with_context(|| format!("sluice.conf says nothing of {WORKER_SHUTDOWN}"))
+}
+
 /// What stands around the shipped files in nginx.conf, for a run that owns nothing but its folder.
-fn around(folder: &Path, worker_shutdown: Duration) -> Result<String> {
+fn around(folder: &Path, worker_shutdown: &str) -> Result<String> {
     // As root, the workers must stay root to reach the folder.
     let is_root =
         fs::metadata("/proc/self").map(|meta| std::os::unix::fs::MetadataExt::uid(&meta))? == 0;
     let user = if is_root { "user root;\n" } else { "" };
-    let shutdown = worker_shutdown.as_millis();
-    let main = format!("{user}worker_processes 1;\nworker_shutdown_timeout {shutdown}ms;\n");
+    let main = format!("{user}worker_processes 1;\n{worker_shutdown}\n");
     Ok(nginx::around(folder, &main, "include sluice.conf;"))
 }
 

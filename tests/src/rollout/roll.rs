@@ -1,19 +1,16 @@
 //! Runs a drill: starts the parts, opens the clients, keeps events flowing, and replaces node after node.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
+    fs,
     net::SocketAddr,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, ensure};
-use tokio::{
-    sync::watch,
-    task::JoinSet,
-    time::{MissedTickBehavior, interval, sleep, sleep_until},
-};
+use tokio::time::{sleep, sleep_until};
 
 use crate::{
     checker::{self, Evidence as Seen, Report, Suffered},
@@ -22,13 +19,15 @@ use crate::{
     lab::Lab,
     node::{Node, NodeSettings},
     process,
-    publisher::Publisher,
     redis::RedisServer,
     stage::{Stage, until_opened},
 };
 
 use super::{
-    Drained, Evidence, Figures, Findings, Nginx, Part, Plan, Sabotage, Visit, judge, meter::Meter,
+    Drained, Evidence, Figures, Findings, Nginx, Part, Plan, Published, Sabotage, Visit,
+    flow::{Flow, Moments},
+    judge,
+    meter::Meter,
     visits,
 };
 
@@ -72,8 +71,10 @@ pub struct Facts {
     pub times: Times,
     pub drained: Vec<Drained>,
     pub journal: Journal,
-    /// When each event was handed to Redis, by channel and serial.
-    pub published: HashMap<(String, u64), Instant>,
+    pub moments: Moments,
+    pub published: Published,
+    /// What each node said of its version, by its name.
+    pub versions: BTreeMap<String, String>,
     pub redis: String,
     /// Workers of the balancer in the end, those that only keep old streams among them.
     pub workers: usize,
@@ -85,7 +86,7 @@ pub async fn run(lab: &Lab, plan: &Plan) -> Result<Drill> {
     let mut site = Site::start(lab, plan, &redis).await?;
     let stage = Stage::with(redis, Vec::new(), plan.channels)?;
     let clients = open(plan, &stage, site.balancer.front()).await?;
-    let flow = Flow::begin(stage.publisher.clone(), &stage.channels, plan.rate);
+    let flow = Flow::begin(stage.publisher.clone(), &stage.channels, plan);
 
     let begun = Instant::now();
     sleep(plan.calm).await;
@@ -96,7 +97,7 @@ pub async fn run(lab: &Lab, plan: &Plan) -> Result<Drill> {
     }
     let rolled = Instant::now();
     sleep(plan.calm).await;
-    let published = flow.stop().await?;
+    let (moments, published) = flow.stop().await?;
     let settled = stage.settle(&clients, CATCHING_UP).await;
     let ended = Instant::now();
     if plan.sabotage.is_none() {
@@ -113,7 +114,9 @@ pub async fn run(lab: &Lab, plan: &Plan) -> Result<Drill> {
         },
         drained,
         journal: stage.publisher.journal(),
+        moments,
         published,
+        versions: site.versions,
         redis: stage.redis.command::<String>(&["INFO", "server"]).await?,
         workers: process::children(site.balancer.pid()?)?.len(),
     };
@@ -127,6 +130,7 @@ pub async fn run(lab: &Lab, plan: &Plan) -> Result<Drill> {
     let findings = judge(&Evidence {
         clients: &visits,
         drained: &facts.drained,
+        published: &facts.published,
         new: &(0..plan.nodes).map(new_name).collect::<BTreeSet<_>>(),
         lead: plan.lead,
         window: plan.window(),
@@ -155,6 +159,7 @@ struct Site<'a> {
     plan: &'a Plan,
     redis_url: String,
     nodes: Vec<Node>,
+    versions: BTreeMap<String, String>,
     balancer: Nginx,
     meter: Meter,
 }
@@ -177,9 +182,13 @@ impl<'a> Site<'a> {
         for node in &mut nodes {
             node.until_ready().await?;
         }
+        let mut versions = BTreeMap::new();
+        for node in &nodes {
+            versions.insert(node.name.clone(), version(node).await?);
+        }
         let knows = plan.sabotage != Some(Sabotage::BalancerNotTold);
         let behind = addresses(&nodes);
-        let balancer = Nginx::start(lab.dir(), &behind, plan.worker_shutdown, knows).await?;
+        let balancer = Nginx::start(lab.dir(), &behind, knows).await?;
         let meter = Meter::begin();
         meter.watch(Part::Redis, redis.pid()?);
         meter.watch(Part::Balancer, balancer.pid()?);
@@ -192,6 +201,7 @@ impl<'a> Site<'a> {
             plan,
             redis_url: redis.url(),
             nodes,
+            versions,
             balancer,
             meter,
         })
@@ -203,10 +213,21 @@ impl<'a> Site<'a> {
         let named = settings(self.plan).with("SLUICE__NODE__NAME", &name);
         let node = self.lab.node(&name, &self.redis_url, named).await?;
         self.meter.watch(Part::Gateways, node.pid()?);
-        self.nodes.push(node);
-        self.balancer.point_to(&addresses(&self.nodes)).await?;
+        self.versions.insert(name, version(&node).await?);
+        let mut behind = addresses(&self.nodes);
+        behind.push(node.http());
+        self.balancer.point_to(&behind).await?;
 
         let mut old = self.nodes.remove(0);
+        if let Some(program) = &self.plan.old_program {
+            let another = fs::read(executable(&old)?)? != fs::read(executable(&node)?)?;
+            let program = program.display();
+            ensure!(
+                another,
+                "{program} is the new version itself: nothing would be replaced"
+            );
+        }
+        self.nodes.push(node);
         let deleted = tokio::time::Instant::now();
         if self.plan.sabotage != Some(Sabotage::BalancerNotTold) {
             self.balancer.point_to(&addresses(&self.nodes)).await?;
@@ -226,6 +247,18 @@ impl<'a> Site<'a> {
     }
 }
 
+/// What it says of its version.
+async fn version(node: &Node) -> Result<String> {
+    let metrics = node.metrics().await?;
+    let version = metrics.label("sluice_build_info", "version");
+    Ok(version.unwrap_or("not told").to_owned())
+}
+
+/// The program that its process runs.
+fn executable(node: &Node) -> Result<PathBuf> {
+    Ok(format!("/proc/{}/exe", node.pid()?).into())
+}
+
 fn addresses(nodes: &[Node]) -> Vec<SocketAddr> {
     nodes.iter().map(Node::http).collect()
 }
@@ -233,9 +266,8 @@ fn addresses(nodes: &[Node]) -> Vec<SocketAddr> {
 fn settings(plan: &Plan) -> NodeSettings {
     let (deadline, lead) = match plan.sabotage {
         Some(Sabotage::DrainAtOnce) => (AT_ONCE, AT_ONCE / 2),
-        Some(Sabotage::ForgottenPlaces | Sabotage::BalancerNotTold) | None => {
-            (plan.deadline, plan.lead)
-        }
+        Some(Sabotage::ForgottenPlaces | Sabotage::IdlePublisher | Sabotage::BalancerNotTold)
+        | None => (plan.deadline, plan.lead),
     };
     let text = |time: Duration| format!("{}ms", time.as_millis());
     NodeSettings::default()
@@ -273,39 +305,4 @@ async fn open(plan: &Plan, stage: &Stage, front: SocketAddr) -> Result<Vec<Clien
         until_opened(&clients[from..]).await?;
     }
     Ok(clients)
-}
-
-/// A steady flow of events, each noted with the time before its publishing.
-struct Flow {
-    stop: watch::Sender<bool>,
-    task: JoinSet<Result<HashMap<(String, u64), Instant>>>,
-}
-
-impl Flow {
-    fn begin(publisher: Publisher, channels: &[String], rate: u32) -> Flow {
-        let (stop, stopped) = watch::channel(false);
-        let channels = channels.to_vec();
-        let mut task = JoinSet::new();
-        task.spawn(async move {
-            let mut ticks = interval(Duration::from_secs(1) / rate.max(1));
-            ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
-            let mut published = HashMap::new();
-            for channel in channels.iter().cycle() {
-                ticks.tick().await;
-                if *stopped.borrow() {
-                    break;
-                }
-                let when = Instant::now();
-                let record = publisher.publish(channel).await?;
-                published.insert((channel.clone(), record.serial), when);
-            }
-            Ok(published)
-        });
-        Flow { stop, task }
-    }
-
-    async fn stop(mut self) -> Result<HashMap<(String, u64), Instant>> {
-        self.stop.send_replace(true);
-        self.task.join_next().await.context("the flow is gone")??
-    }
 }
