@@ -23,6 +23,8 @@ pub struct Probes {
 
 impl Probes {
     pub fn new(health: Health, metrics: Metrics, revocations: Arc<Revocations>) -> Probes {
+        let (told, ready) = (health.clone(), metrics.node.ready.clone());
+        metrics.at_scrape(move || ready.set(i64::from(told.readiness() == Readiness::Ready)));
         Probes {
             health,
             metrics,
@@ -84,8 +86,6 @@ async fn healthz(probes: web::Data<Probes>) -> HttpResponse {
 
 /// Metrics as Prometheus text.
 async fn metrics(probes: web::Data<Probes>) -> Result<HttpResponse, Problem> {
-    let is_ready = probes.health.readiness() == Readiness::Ready;
-    probes.metrics.node.ready.set(i64::from(is_ready));
     let text = probes
         .metrics
         .render()
