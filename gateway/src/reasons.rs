@@ -338,10 +338,14 @@ labels! {
 }
 
 labels! {
-    /// Why the gateway ended a connection below HTTP, without an answer.
+    /// Why the gateway ended a connection below HTTP, before or between requests.
     TransportEnd {
-        /// No first byte, no handshake or no whole header block in time.
+        /// Not a byte of a request in time, neither at first nor after the TLS handshake.
+        Silent = "silent",
+        /// A head, or the beginning of HTTP/2, that has begun and did not end in time.
         HeadTimeout = "head_timeout",
+        /// No whole TLS handshake in time.
+        HandshakeTimeout = "handshake_timeout",
         /// No TLS that both sides speak.
         HandshakeFailed = "handshake_failed",
         /// A field name that no head may hold (HTTP/1.1).
