@@ -154,7 +154,7 @@ mod tests {
         let probes = Probes::new(health, metrics, Arc::new(Revocations::new(true)));
         let (status, body) = get(&probes, "/metrics").await;
         assert_eq!(status, 200);
-        assert!(body.contains("sluice_build_info{version="), "{body}");
+        assert!(body.contains("sluice_build_info{commit="), "{body}");
         let (status, body) = get(&probes, "/nothing").await;
         assert_eq!(status, 404);
         assert!(body.contains("\"code\":\"not_found\""), "{body}");
