@@ -16,7 +16,7 @@ use anyhow::{Context, Result, ensure};
 use sluice_e2e::{
     http,
     lab::{self, Weight},
-    wait,
+    nginx, wait,
 };
 use tokio::{
     io::AsyncReadExt,
@@ -52,14 +52,7 @@ fn start(dir: &Path, port: u16, nodes: [SocketAddr; 3]) -> Result<Child> {
         from.join("sluice-locations.conf"),
         dir.join("sluice-locations.conf"),
     )?;
-    let folder = dir.display();
-    let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
-        .iter()
-        .map(|kind| format!("{kind}_temp_path {folder}/{kind};\n"))
-        .collect();
-    let main = format!(
-        "pid {folder}/nginx.pid;\ndaemon off;\nmaster_process off;\nevents {{ }}\nhttp {{\naccess_log off;\n{temporary}include sluice.conf;\n}}\n"
-    );
+    let main = nginx::around(dir, nginx::ONE_PROCESS, "include sluice.conf;");
     fs::write(dir.join("nginx.conf"), main)?;
     Command::new("nginx")
         .arg("-e")

@@ -100,14 +100,10 @@ impl Machine {
             .spawn()?;
         let outer = around.id().context("it has ended")?;
         let pid = wait::until(PATIENCE, "systemd runs", async || {
-            let children = fs::read_to_string(format!("/proc/{outer}/task/{outer}/children"));
-            let pid = children
-                .ok()
-                .and_then(|text| text.trim().parse::<u32>().ok());
             let runs = |pid: &u32| {
                 fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| exe.ends_with("systemd"))
             };
-            Ok(pid.filter(runs))
+            Ok(tools::only_child(outer).filter(runs))
         })
         .await?;
         let machine = Machine {
@@ -207,13 +203,7 @@ async fn is_confined(machine: &Machine) -> Result<()> {
         .inside(&["cat", &format!("/proc/{pid}/mountinfo")])
         .await?
         .output()?;
-    let root = mounts
-        .lines()
-        .find(|line| line.split(' ').nth(4) == Some("/"));
-    let options = root
-        .and_then(|line| line.split(' ').nth(5))
-        .context("no root")?;
-    ensure!(options.split(',').any(|option| option == "ro"), "{mounts}");
+    ensure!(tools::root_is_read_only(&mounts), "{mounts}");
     Ok(())
 }
 

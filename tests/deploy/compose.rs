@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
-use sluice_e2e::{installed, lab::Lab};
+use sluice_e2e::{installed, lab::Lab, nginx};
 use tokio::{process::Command, time::timeout};
 
 use crate::{
@@ -38,11 +38,7 @@ const MARGIN: u64 = 10;
 
 /// Compose as scripts/setup installs it, or the machine's own.
 fn program() -> Result<PathBuf> {
-    let target = installed::built()?;
-    let ours = target
-        .parent()
-        .context("the target folder")?
-        .join("tools/docker-compose");
+    let ours = installed::target()?.join("tools/docker-compose");
     Ok(if ours.is_file() {
         ours
     } else {
@@ -261,10 +257,10 @@ async fn nginx_takes_its_configuration_with_the_gateways_addresses() -> Result<(
         fs::copy(from.as_str().context("a source")?, to)?;
     }
     fs::create_dir_all(lab.dir().join("etc/nginx/conf.d"))?;
-    let main = format!(
-        "pid {folder}/nginx.pid;\nevents {{ }}\nhttp {{ access_log off; client_body_temp_path {folder}/b; include conf.d/*.conf; }}\n"
-    );
-    fs::write(lab.dir().join("etc/nginx/nginx.conf"), main)?;
+    fs::write(
+        lab.dir().join("etc/nginx/nginx.conf"),
+        nginx::around(lab.dir(), "", "include conf.d/*.conf;"),
+    )?;
     let entrypoint = words(&nginx["entrypoint"]);
     let script = entrypoint.last().context("a script")?;
     let script = script

@@ -15,7 +15,7 @@ use tokio::{process::Child, time::timeout};
 
 use crate::{
     rootfs::{Container, Image, programs},
-    tools::run,
+    tools::{root_is_read_only, run},
     trust::{NAME, NameServer, Trust, machine_bundle},
     units::default_seconds,
 };
@@ -177,13 +177,7 @@ fn is_confined(pid: u32) -> Result<()> {
         "{status}"
     );
     let mounts = fs::read_to_string(format!("/proc/{pid}/mountinfo"))?;
-    let root = mounts
-        .lines()
-        .find(|line| line.split(' ').nth(4) == Some("/"));
-    let options = root
-        .and_then(|line| line.split(' ').nth(5))
-        .context("no root")?;
-    ensure!(options.split(',').any(|option| option == "ro"), "{mounts}");
+    ensure!(root_is_read_only(&mounts), "{mounts}");
     Ok(())
 }
 

@@ -16,7 +16,7 @@ use tokio::process::{Child, Command};
 
 use crate::{
     server::PATIENCE,
-    tools::{self, Ended, run},
+    tools::{self, Ended, only_child, run},
 };
 
 /// Names the folder of static programs to put into the images.
@@ -177,12 +177,6 @@ impl Image {
             log: dir.join(format!("{name}.log")),
         })
     }
-}
-
-/// The one child of a process, if it has one.
-fn only_child(pid: u32) -> Option<u32> {
-    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).ok()?;
-    children.trim().parse().ok()
 }
 
 /// The root of a container, and what runs in it.

@@ -70,11 +70,7 @@ impl Server {
 
     /// Runs one command on a connection of its own.
     pub async fn command<T: FromRedisValue>(&self, words: &[&str]) -> Result<T> {
-        let mut connection = client::connect(&self.url()).await?;
-        let mut command = redis::cmd(words[0]);
-        command.arg(&words[1..]);
-        let answer = command.query_async(&mut connection).await;
-        answer.with_context(|| format!("{} on {}: {words:?}", self.file, self.port))
+        client::command(&self.url(), words).await.context(self.file)
     }
 
     /// One line of `INFO section`.

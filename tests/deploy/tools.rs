@@ -1,6 +1,7 @@
 //! Programs that the tests run to their end.
 
 use std::{
+    fs,
     process::{Output, Stdio},
     time::Duration,
 };
@@ -67,6 +68,20 @@ pub fn tree(options: &[&str]) -> Command {
     command.args(["--pdeathsig", "KILL", "unshare", "--pid", "--fork"]);
     command.arg("--kill-child").args(options).kill_on_drop(true);
     command
+}
+
+/// The one child of a process, if it has one.
+pub fn only_child(pid: u32) -> Option<u32> {
+    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).ok()?;
+    children.trim().parse().ok()
+}
+
+/// Whether the process whose `/proc/…/mountinfo` this is cannot write to its root.
+pub fn root_is_read_only(mounts: &str) -> bool {
+    let mut fields = mounts.lines().map(|line| line.split(' ').skip(4));
+    let root = fields.find_map(|mut fields| (fields.next() == Some("/")).then(|| fields.next()));
+    let options = root.flatten().unwrap_or_default();
+    options.split(',').any(|option| option == "ro")
 }
 
 /// Runs `program` with `words` in the repository and gives what it printed; fails with what it said.

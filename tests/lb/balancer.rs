@@ -10,7 +10,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use sluice_e2e::{http, installed, lab, wait};
+use sluice_e2e::{certificate::Certificate, http, installed, lab, nginx, wait};
 use tokio::{
     net::TcpStream,
     process::{Child, Command},
@@ -192,15 +192,7 @@ impl Place<'_> {
 
     /// nginx.conf around the server blocks: what a run without root needs.
     fn nginx(&self, servers: &str) -> Result<PathBuf> {
-        let folder = self.folder.display();
-        let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
-            .iter()
-            .map(|kind| format!("{kind}_temp_path {folder}/{kind};\n"))
-            .collect();
-        let text = format!(
-            "pid {folder}/nginx.pid;\ndaemon off;\nmaster_process off;\nevents {{ worker_connections 8192; }}\n\
-             http {{\naccess_log off;\n{temporary}{servers}\n}}\n"
-        );
+        let text = nginx::around(&self.folder, nginx::ONE_PROCESS, servers);
         self.write("nginx.conf", text)
     }
 
@@ -327,32 +319,11 @@ impl Place<'_> {
 
     /// Makes a certificate for the loopback: `sluice.crt`, `sluice.key`, and both in `sluice.pem`; gives their path up to the dot.
     fn pair(&self) -> Result<String> {
-        let stem = format!("{}/sluice", self.folder.display());
-        let made = std::process::Command::new("openssl")
-            .args([
-                "req",
-                "-x509",
-                "-newkey",
-                "ec",
-                "-pkeyopt",
-                "ec_paramgen_curve:prime256v1",
-            ])
-            .args(["-nodes", "-days", "2", "-subj", "/CN=localhost", "-addext"])
-            .arg("subjectAltName=DNS:localhost,IP:127.0.0.1")
-            .args(["-keyout", &format!("{stem}.key")])
-            .args(["-out", &format!("{stem}.crt")])
-            .stdin(Stdio::null())
-            .output()
-            .context("running openssl: is it installed? `make setup` does it")?;
-        ensure!(
-            made.status.success(),
-            "openssl: {}",
-            String::from_utf8_lossy(&made.stderr)
-        );
-        let mut both = fs::read_to_string(format!("{stem}.crt"))?;
-        both += &fs::read_to_string(format!("{stem}.key"))?;
-        fs::write(format!("{stem}.pem"), both)?;
-        Ok(stem)
+        let stem = self.folder.join("sluice");
+        let pair = Certificate::make(&stem)?;
+        let both = fs::read_to_string(pair.certificate)? + &fs::read_to_string(pair.key)?;
+        fs::write(stem.with_extension("pem"), both)?;
+        Ok(stem.display().to_string())
     }
 
     fn run(&self, kind: Kind, config: &Path, log: &Path) -> Result<Child> {
@@ -398,11 +369,7 @@ impl Place<'_> {
 
 /// Envoy's program inside the Python package that scripts/setup installs.
 fn envoy() -> Result<PathBuf> {
-    let target = installed::folder()?;
-    let packages = target
-        .parent()
-        .context("the target folder")?
-        .join("envoy/lib");
+    let packages = installed::target()?.join("envoy/lib");
     let found = fs::read_dir(&packages)
         .with_context(|| format!("{}: `scripts/lb` installs Envoy", packages.display()))?
         .flatten()

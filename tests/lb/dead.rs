@@ -24,8 +24,8 @@ pub async fn ends_no_client(fleet: &mut Fleet, front: SocketAddr) -> Result<()> 
     let flow = publisher.flow(&channels, PACE);
     let streams = fleet.streams().await?;
     ensure!(
-        streams.iter().all(|&count| count >= CLIENTS / 6),
-        "the streams are not spread: {streams:?}"
+        streams.iter().all(|&count| count > 0),
+        "a node has no stream to lose: {streams:?}"
     );
     let died = Instant::now();
     let asked = |client: &Client| client.log().asked();

@@ -1,14 +1,7 @@
 //! Streams that are opened and held, read no further than `sluice.open`: for measuring what an idle one costs over TLS and
 //! over HTTP/2. (Plain HTTP/1.1 is `load`'s.)
 
-use std::{
-    fs,
-    net::{Ipv4Addr, SocketAddr},
-    path::{Path, PathBuf},
-    process::{Command, Stdio},
-    sync::Arc,
-    time::Duration,
-};
+use std::{fs, net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, bail, ensure};
 use rustls::{
@@ -17,72 +10,20 @@ use rustls::{
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpSocket, TcpStream},
+    net::TcpStream,
     task::JoinSet,
     time::timeout,
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-/// Connections from one source address: well within its ephemeral ports.
-const PER_SOURCE: usize = 5_000;
+use crate::{certificate::Certificate, load::connect};
+
 /// Streams on one HTTP/2 connection: `limits.streams_per_connection`.
 const STREAMS_PER_CONNECTION: usize = 100;
 const OPENING: Duration = Duration::from_secs(10);
 const OPEN: &[u8] = b"event: sluice.open";
 const MOST_HEAD: usize = 8 * 1024;
 const NAME: &str = "localhost";
-
-/// A certificate for `localhost` that signs itself, and its key, made with openssl.
-pub struct Certificate {
-    pub certificate: PathBuf,
-    pub key: PathBuf,
-}
-
-impl Certificate {
-    /// Makes both files in `dir`.
-    pub fn make(dir: &Path) -> Result<Certificate> {
-        let (certificate, key) = (dir.join("cert.pem"), dir.join("key.pem"));
-        let made = Command::new("openssl")
-            .args([
-                "req",
-                "-x509",
-                "-newkey",
-                "ec",
-                "-pkeyopt",
-                "ec_paramgen_curve:prime256v1",
-            ])
-            .args(["-nodes", "-days", "2", "-subj", "/CN=localhost"])
-            .args([
-                "-addext",
-                "subjectAltName=DNS:localhost",
-                "-addext",
-                "basicConstraints=critical,CA:FALSE",
-            ])
-            .arg("-keyout")
-            .arg(&key)
-            .arg("-out")
-            .arg(&certificate)
-            .stdin(Stdio::null())
-            .output()
-            .context("running openssl")?;
-        ensure!(
-            made.status.success(),
-            "openssl: {}",
-            String::from_utf8_lossy(&made.stderr)
-        );
-        Ok(Certificate { certificate, key })
-    }
-
-    fn connector(&self) -> Result<TlsConnector> {
-        let pem = fs::read(&self.certificate)?;
-        let mut roots = RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_slice(&pem)?)?;
-        let config = ClientConfig::builder()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        Ok(TlsConnector::from(Arc::new(config)))
-    }
-}
 
 /// Streams over TLS, HTTP/1.1 each.
 pub struct OverTls {
@@ -96,7 +37,7 @@ impl OverTls {
         certificate: &Certificate,
         count: usize,
     ) -> Result<OverTls> {
-        let connector = certificate.connector()?;
+        let connector = connector(certificate)?;
         let name = ServerName::try_from(NAME)?;
         let mut streams = Vec::with_capacity(count);
         for n in 0..count {
@@ -111,6 +52,16 @@ impl OverTls {
         }
         Ok(OverTls { _streams: streams })
     }
+}
+
+fn connector(trusted: &Certificate) -> Result<TlsConnector> {
+    let pem = fs::read(&trusted.certificate)?;
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(&pem)?)?;
+    let config = ClientConfig::builder()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(TlsConnector::from(Arc::new(config)))
 }
 
 /// Asks for the stream and reads up to `sluice.open`.
@@ -184,11 +135,4 @@ async fn one(sender: Sender) -> Result<(Sender, h2::RecvStream)> {
         seen.extend_from_slice(&piece);
     }
     Ok((sender, body))
-}
-
-async fn connect(gateway: SocketAddr, n: usize) -> Result<TcpStream> {
-    let socket = TcpSocket::new_v4()?;
-    let last = u8::try_from(1 + n / PER_SOURCE)?;
-    socket.bind(SocketAddr::from((Ipv4Addr::new(127, 0, 0, last), 0)))?;
-    Ok(socket.connect(gateway).await?)
 }

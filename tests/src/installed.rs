@@ -1,4 +1,5 @@
-//! What `scripts/clients` installs of other languages for the tests, and which of these languages this machine has.
+//! Where the tests find what is not their own: the repository, the programs built beside them, and what the scripts install of other
+//! languages, of which not every machine has all.
 
 use std::{
     path::{Path, PathBuf},
@@ -19,13 +20,15 @@ pub fn built() -> Result<PathBuf> {
     Ok(folder.context("the folder of programs")?.to_owned())
 }
 
+/// The folder of all that is built and installed.
+pub fn target() -> Result<PathBuf> {
+    let built = built()?;
+    Ok(built.parent().context("the target folder")?.to_owned())
+}
+
 /// Where the packages are: `node`, `python` and `go`.
 pub fn folder() -> Result<PathBuf> {
-    let target = built()?;
-    Ok(target
-        .parent()
-        .context("the target folder")?
-        .join("clients"))
+    Ok(target()?.join("clients"))
 }
 
 /// Whether this machine has `node`, `python`, `java`, `go` or `shell` in a version that serves, as the script that

@@ -4,6 +4,7 @@
 //! Build the gateway before the tests: they run `sluice-gateway` from the target folder they stand in, or what
 //! `SLUICE_GATEWAY_BIN` names.
 
+pub mod certificate;
 pub mod checker;
 pub mod client;
 pub mod cursor;
@@ -14,6 +15,7 @@ pub mod journal;
 pub mod lab;
 pub mod load;
 pub mod metrics;
+pub mod nginx;
 pub mod node;
 pub mod process;
 pub mod proxy;

@@ -167,17 +167,22 @@ impl Audience {
     pub async fn still_open(&self, node: &Node) -> Result<()> {
         let ended = self.tally.borrow().ended;
         ensure!(ended == 0, "{ended} streams ended early");
-        let counted = node.metrics().await?.total("sluice_connections");
-        ensure!(
-            counted == self.connections as f64,
-            "the gateway counts {counted} of {} streams",
-            self.connections
-        );
-        Ok(())
+        are_open(node, self.connections).await
     }
 }
 
-async fn connect(gateway: SocketAddr, n: usize) -> Result<TcpStream> {
+/// Fails unless the gateway counts as many streams.
+pub async fn are_open(node: &Node, connections: usize) -> Result<()> {
+    let counted = node.metrics().await?.total("sluice_connections");
+    ensure!(
+        counted == connections as f64,
+        "the gateway counts {counted} of {connections} streams"
+    );
+    Ok(())
+}
+
+/// The `n`th connection, from one of the source addresses that so many need.
+pub(crate) async fn connect(gateway: SocketAddr, n: usize) -> Result<TcpStream> {
     let socket = TcpSocket::new_v4()?;
     let last = u8::try_from(1 + n / PER_SOURCE)?;
     socket.bind(SocketAddr::from((Ipv4Addr::new(127, 0, 0, last), 0)))?;

@@ -75,15 +75,7 @@ impl RedisServer {
 
     /// Runs one command on a connection of its own.
     pub async fn command<T: FromRedisValue>(&self, words: &[&str]) -> Result<T> {
-        let mut connection = self.connect().await?;
-        let mut command = redis::cmd(words[0]);
-        words[1..].iter().for_each(|word| {
-            command.arg(*word);
-        });
-        command
-            .query_async(&mut connection)
-            .await
-            .with_context(|| format!("redis: {words:?}"))
+        command(&self.url(), words).await
     }
 
     /// Ends every subscriber's connection from the server's side and gives back how many there were.
@@ -188,6 +180,15 @@ pub async fn connect(url: &str) -> Result<MultiplexedConnection> {
     Ok(redis::Client::open(url)?
         .get_multiplexed_async_connection_with_config(&config)
         .await?)
+}
+
+/// Runs one command at `url`, on a connection of its own.
+pub async fn command<T: FromRedisValue>(url: &str, words: &[&str]) -> Result<T> {
+    let mut connection = connect(url).await?;
+    let mut command = redis::cmd(words[0]);
+    command.arg(&words[1..]);
+    let answer = command.query_async(&mut connection).await;
+    answer.with_context(|| format!("{url}: {words:?}"))
 }
 
 fn spawn(port: u16, dir: &Path) -> Result<Child> {

@@ -17,7 +17,7 @@ use tokio::{
 };
 
 use crate::{
-    installed, lab,
+    installed, lab, nginx,
     process::{self, Signal},
     wait,
 };
@@ -25,8 +25,6 @@ use crate::{
 /// A part of the shipped files.
 const LOCATIONS: &str = "sluice-locations.conf";
 const PATIENCE: Duration = Duration::from_secs(10);
-/// A stream takes two of a worker; as many as one process may open here.
-const WORKER_CONNECTIONS: usize = 16_384;
 /// How the shipped files have a draining node say 503, so that the next one is asked.
 const PASSES_OVER: &str =
     "proxy_set_header Accept \"text/event-stream, application/problem+json\";";
@@ -154,16 +152,9 @@ fn around(folder: &Path, worker_shutdown: Duration) -> Result<String> {
     let is_root =
         fs::metadata("/proc/self").map(|meta| std::os::unix::fs::MetadataExt::uid(&meta))? == 0;
     let user = if is_root { "user root;\n" } else { "" };
-    let folder = folder.display();
-    let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
-        .iter()
-        .map(|kind| format!("{kind}_temp_path {folder}/{kind};\n"))
-        .collect();
     let shutdown = worker_shutdown.as_millis();
-    Ok(format!(
-        "{user}pid {folder}/nginx.pid;\nworker_processes 1;\nworker_shutdown_timeout {shutdown}ms;\n\
-         events {{ worker_connections {WORKER_CONNECTIONS}; }}\nhttp {{\naccess_log off;\n{temporary}include sluice.conf;\n}}\n"
-    ))
+    let main = format!("{user}worker_processes 1;\nworker_shutdown_timeout {shutdown}ms;\n");
+    Ok(nginx::around(folder, &main, "include sluice.conf;"))
 }
 
 fn spawn(dir: &Path, folder: &Path) -> Result<Child> {

@@ -5,6 +5,7 @@ use sluice_wire::position::Position;
 use sluice_wire::publish::Publish;
 
 use super::data::DataLink;
+use super::publish::Publisher;
 use crate::broker::batch::Outcome;
 use crate::broker::{Publication, PublishError};
 
@@ -34,22 +35,28 @@ impl DataLink {
         }
         let (keys, args) = (batch::keys(events, &self.keys), batch::args(events));
         let repeatable = events.iter().all(|event| event.event_id.is_some());
-        let replies: Result<Vec<Vec<u8>>, PublishError> = self
-            .attempt(&self.publish_all, &keys, &args, repeatable)
-            .await;
+        let publisher = Publisher {
+            script: &self.publish_all,
+            failures: Some(&self.failed_publishes),
+        };
+        let replies: Result<Vec<Vec<u8>>, PublishError> =
+            self.attempt(publisher, &keys, &args, repeatable).await;
         match replies {
-            Ok(replies) => replies.iter().map(|reply| self.outcome(reply)).collect(),
+            Ok(replies) => replies
+                .iter()
+                .map(|reply| outcome(publisher, reply))
+                .collect(),
             Err(error) => vec![Err(error); events.len()],
         }
     }
+}
 
-    fn outcome(&self, reply: &[u8]) -> Result<Position, PublishError> {
-        batch::read_reply(reply).map_err(|failure| match failure {
-            Failure::Refused(refusal) => refusal.into(),
-            Failure::Failed(error) => {
-                self.warn_of_failed_publish(&error);
-                PublishError::Unavailable
-            }
-        })
-    }
+fn outcome(publisher: Publisher<'_>, reply: &[u8]) -> Result<Position, PublishError> {
+    batch::read_reply(reply).map_err(|failure| match failure {
+        Failure::Refused(refusal) => refusal.into(),
+        Failure::Failed(error) => {
+            publisher.tell_failed(&error);
+            PublishError::Unavailable
+        }
+    })
 }

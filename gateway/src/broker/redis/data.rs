@@ -1,5 +1,5 @@
-//! Data commands through a pool: publishes, probes, the library; `reads` has
-//! the rest. A connection that has failed does not go back into the pool.
+//! Data commands through a pool, and the function library; what is published and read stands in files of its own. A connection that
+//! has failed does not go back into the pool.
 
 use std::sync::Mutex;
 use std::time::Instant;
@@ -8,8 +8,7 @@ use deadpool_redis::{Connection, Manager, Pool, PoolError, Runtime, Timeouts};
 use redis::{AsyncConnectionConfig, FromRedisValue, RedisError, RedisResult};
 use sluice_wire::batch;
 use sluice_wire::keys::Keys;
-use sluice_wire::position::Position;
-use sluice_wire::publish::{self, Defaults, Publish, Refusal, parse_reply};
+use sluice_wire::publish::{self, Defaults};
 use tokio::sync::watch;
 
 use super::RedisSettings;
@@ -17,10 +16,8 @@ use super::canary::CanaryScripts;
 use super::leases::LeaseScripts;
 use super::reads::NewHeads;
 use super::timed::Timed;
-use crate::broker::canary::is_canary;
 use crate::broker::clock::Clock;
 use crate::broker::rare::Rare;
-use crate::broker::{Publication, PublishError};
 use crate::metrics::LimitMetrics;
 use crate::reasons::RedisCommand;
 
@@ -29,7 +26,7 @@ pub(in crate::broker) struct DataLink {
     pool: Pool,
     pub(super) keys: Keys,
     pub(super) events: Defaults,
-    publish: Script,
+    pub(super) publish: Script,
     pub(super) publish_all: Script,
     pub(super) ensure_head: Script,
     pub(super) canary: CanaryScripts,
@@ -41,7 +38,7 @@ pub(in crate::broker) struct DataLink {
     pub(super) new_heads: Mutex<NewHeads>,
     pub(super) refreshed: Mutex<Option<Instant>>,
     pub(super) unreadable: Rare,
-    failed_publishes: Rare,
+    pub(super) failed_publishes: Rare,
     pub(super) failed_tickets: Rare,
     /// Counts how often Redis was given up for lost.
     lost: watch::Sender<u64>,
@@ -114,70 +111,6 @@ impl DataLink {
             failed_tickets: Rare::default(),
             lost: watch::Sender::new(0),
         })
-    }
-
-    /// Publishes; tries once more after a lost reply if the event has an id.
-    pub(in crate::broker) async fn publish(
-        &self,
-        publication: &Publication,
-    ) -> Result<Position, PublishError> {
-        if is_canary(&publication.channel) {
-            return self.publish_probe(publication).await;
-        }
-        let tag = Some(rand::random());
-        let publish = Publish {
-            tag,
-            ..publication.as_publish()
-        };
-        publish.check(self.events.event_bytes)?;
-        let keys = publish.keys(&self.keys);
-        let args = publish.args();
-        let repeatable = publication.event_id.is_some();
-        let reply: Vec<u8> = self
-            .attempt(&self.publish, &keys, &args, repeatable)
-            .await?;
-        parse_reply(&reply).map_err(|_| PublishError::Unknown)
-    }
-
-    /// Calls a script that publishes; once more after a lost reply if that cannot publish twice.
-    pub(super) async fn attempt<T: FromRedisValue>(
-        &self,
-        script: &Script,
-        keys: &[String],
-        args: &[Vec<u8>],
-        repeatable: bool,
-    ) -> Result<T, PublishError> {
-        let mut tries = if repeatable { 2 } else { 1 };
-        loop {
-            tries -= 1;
-            match self.eval(script, keys, args).await {
-                Ok(reply) => return Ok(reply),
-                Err(DataError::Command(error)) => {
-                    if let Some(refusal) = Refusal::from_redis_error(&error.to_string()) {
-                        return Err(refusal.into());
-                    }
-                    self.warn_of_failed_publish(&error);
-                    let unknown = error.is_io_error() || error.is_timeout();
-                    match (unknown, tries) {
-                        (false, _) => return Err(PublishError::Unavailable),
-                        (true, 0) => return Err(PublishError::Unknown),
-                        (true, _) => {}
-                    }
-                }
-                Err(DataError::Lost) if tries > 0 => {}
-                Err(DataError::Lost) => return Err(PublishError::Unknown),
-                Err(error) => {
-                    self.warn_of_failed_publish(&error);
-                    return Err(PublishError::Unavailable);
-                }
-            }
-        }
-    }
-
-    pub(super) fn warn_of_failed_publish(&self, error: &dyn std::fmt::Display) {
-        if let Some(left_out) = self.failed_publishes.due() {
-            tracing::warn!(%error, left_out, "a publish failed; told once a minute");
-        }
     }
 
     /// Connections of the pool that are in use.

@@ -8,6 +8,7 @@ mod data;
 mod glance;
 mod leases;
 mod parse;
+mod publish;
 mod reads;
 mod report;
 mod standing;
