@@ -37,7 +37,7 @@ pub const REFERENCE: &str = include_str!("defaults.toml");
 #[derive(Clone, Debug, Default, clap::Parser)]
 #[command(
     name = "sluice-gateway",
-    version,
+    version = crate::version::LINE.as_str(),
     about = "Streams events from Redis to browsers as Server-Sent Events"
 )]
 pub struct Args {

@@ -31,6 +31,7 @@ pub mod reasons;
 pub mod revocations;
 pub mod server;
 pub mod trace;
+pub mod version;
 
 #[cfg(test)]
 mod simulator;

@@ -27,7 +27,7 @@ pub use keys::KeyMetrics;
 pub use kinds::{Counters, Family, Gauges, Histograms, Part};
 pub use limits::LimitMetrics;
 pub use node::NodeMetrics;
-pub use runtime::Runtimes;
+pub use runtime::{LagWatch, Runtimes};
 pub use transport::{TlsMetrics, TransportMetrics};
 
 use kinds::Place;
@@ -93,7 +93,7 @@ impl Metrics {
             keys: KeyMetrics::register(&place)?,
             canary: CanaryMetrics::register(&place)?,
             node: NodeMetrics::register(&place)?,
-            runtimes: Runtimes::default(),
+            runtimes: Runtimes::new(&runtime),
             place,
         };
         let runtimes = metrics.runtimes.clone();

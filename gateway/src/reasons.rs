@@ -56,9 +56,11 @@ macro_rules! labels {
 
 mod canary;
 mod node;
+mod transport;
 
 pub use canary::CanaryOutcome;
 pub use node::{NodeLimit, RedisCommand, ThreadClass};
+pub use transport::{ReloadOutcome, TransportEnd};
 
 labels! {
     /// Why a stream ended. Every stream ends through exactly one.
@@ -334,40 +336,6 @@ labels! {
         Unauthorized = "unauthorized",
         /// Redis did not take it.
         Unavailable = "unavailable",
-    }
-}
-
-labels! {
-    /// Why the gateway ended a connection below HTTP, without an answer.
-    TransportEnd {
-        /// No first byte, no handshake or no whole header block in time.
-        HeadTimeout = "head_timeout",
-        /// No TLS that both sides speak.
-        HandshakeFailed = "handshake_failed",
-        /// A field name that no head may hold (HTTP/1.1).
-        FieldName = "field_name",
-        /// A header block that is far over the limit of a head.
-        HeaderBlock = "header_block",
-        /// More HTTP/2 streams at once than was told.
-        Streams = "streams",
-        /// HTTP/2 streams were reset faster than is allowed.
-        Resets = "resets",
-        /// HTTP/2 frames that only keep the gateway busy.
-        ControlFrames = "control_frames",
-        /// An HTTP/2 connection without a stream for too long.
-        Idle = "idle",
-        /// One more socket than its address may have.
-        Crowd = "crowd",
-    }
-}
-
-labels! {
-    /// How a look at changed certificate files ended.
-    ReloadOutcome {
-        /// New handshakes get the new certificate.
-        Loaded = "loaded",
-        /// They cannot be used; the certificate before stays.
-        Refused = "refused",
     }
 }
 

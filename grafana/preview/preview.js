@@ -2,6 +2,8 @@
 'use strict';
 
 const STEP = 2;
+/** What sluice_build_info says of a node. */
+const BUILD = ['version', 'commit'];
 const VARIABLES = [
   ['$__rate_interval', '10s'], ['$__interval', '5s'], ['$__range', '60s'], ['$cluster', '.*'], ['$namespace', '.*'], ['$node', '.*'],
 ];
@@ -55,12 +57,13 @@ function drawTable(section, series, panel) {
   const nodes = [...new Set(series.map(({ labels }) => labels.node))].sort();
   const table = add(section, 'table');
   const head = add(table, 'tr');
-  for (const name of ['node', 'version', ...columns.slice(1)]) add(head, 'th', {}, name);
+  for (const name of ['node', ...BUILD, ...columns.slice(1)]) add(head, 'th', {}, name);
   for (const node of nodes) {
     const row = add(table, 'tr');
     const own = series.filter(({ labels }) => labels.node === node);
     add(row, 'td', {}, legend(node, {}));
-    add(row, 'td', {}, own.find(({ target }) => target === 0)?.labels.version ?? '');
+    const build = own.find(({ target }) => target === 0)?.labels ?? {};
+    for (const label of BUILD) add(row, 'td', {}, build[label] ?? '');
     columns.slice(1).forEach((name, index) => {
       const last = own.find(({ target }) => target === index + 1)?.points.at(-1);
       add(row, 'td', {}, last ? format(last[1], units[name] ?? 'short') : '');

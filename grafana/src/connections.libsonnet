@@ -42,7 +42,7 @@ dashboard(
                [[p.rate('sluice_auth_failures_total', 'code'), '{{code}}']]) + p.provoked + p.above(1, 10),
       p.series('Limits that were hit', 'By limit. What each is, and what its caller is told: docs/limits.md.', 'ops',
                [[p.rate('sluice_limit_hits_total', 'limit'), '{{limit}}']]) + p.provoked + p.above(1, 10),
-      p.series('Ended below HTTP', 'Sockets ended without an answer. idle is as it should be. head_timeout, crowd and resets in numbers are an attack, or a broken client.', 'ops',
+      p.series('Ended below HTTP', 'Sockets ended before or between requests. idle is as it should be, and silent are browsers and checks that connect and ask for nothing. head_timeout, crowd and resets in numbers are an attack, or a broken client.', 'ops',
                [[p.rate('sluice_transport_ended_total', 'cause'), '{{cause}}']]) + p.above(1, 10),
       p.series('Places of subjects', 'Places that nodes hold for limits.connections_per_subject. Streams let in uncounted: Redis was away.', 'short', [
         ['sum(sluice_leases{@})', 'places'],

@@ -66,7 +66,7 @@ function(name, title, description, rows) {
       expr: 'sluice_build_info{%s} and on (cluster, namespace, node) time() - process_start_time_seconds{job="sluice", %s} < 60' % [chosen, chosen],
       step: '30s',
       titleFormat: '{{node}} started',
-      textFormat: '{{version}}',
+      textFormat: '{{version}} {{commit}}',
     }],
   },
   links: [{

@@ -51,14 +51,17 @@ dashboard(
         [p.quantile(0.99, 'sluice_delivery_latency_seconds'), '7 to the socket'],
         [p.quantile(0.99, 'sluice_canary_latency_seconds'), '8 canary'],
       ]) + p.above(0.1, 0.25) + p.lines,
-      p.series('What has no time of its own', 'Steps 3 and 6, and channels read from history, by cause. An event that was lost on its way and read from history is in no latency: gap, audit, overflow and suspect show that there were some, reconnect that a connection was lost.', 'short', [
-        ['max(sluice_redis_silence_seconds{@})', '3 silence, seconds'],
-        ['sum(sluice_clients_lagging{@})', '6 readers behind, streams'],
-        [p.rate('sluice_syncs_total', 'cause'), 'read per second: {{cause}}'],
-      ]) + p.provoked,
       p.series('By node: to the socket (99th percentile)', 'One node that stands out is its own fault; all together are that of Redis or of the load.', 's',
                [[p.quantile(0.99, 'sluice_delivery_latency_seconds', 'node'), '{{node}}']])
       + p.above(0.1, 0.25) + p.lines,
+    ]),
+    p.row('What has no time of its own', [
+      p.series('3 Redis: silence', 'The longest that a subscriber connection has been silent. A quiet one is probed each second and replaced after three.', 's',
+               [['max by (node) (sluice_redis_silence_seconds{@})', '{{node}}']]) + p.above(2.5, 4) + p.lines,
+      p.series('6 readers behind', 'The share of streams that are more than 100 events behind. All nodes together: the readers; one node: its network.', 'percentunit',
+               [['sum by (node) (sluice_clients_lagging{@}) / (sum by (node) (sluice_connections{@}) > 0)', '{{node}}']]) + p.above(0.01, 0.05) + p.lines,
+      p.series('Read from history', 'Channels read from history, by cause. An event that was lost on its way and read from history is in no latency: gap, audit, overflow and suspect show that there were some, reconnect that a connection was lost.', 'ops',
+               [[p.rate('sluice_syncs_total', 'cause'), '{{cause}}']]) + p.provoked,
     ]),
     p.row('Traffic', [
       p.series('Streams', 'Streams that are open, and how many the nodes accept together.', 'short', [
@@ -82,8 +85,8 @@ dashboard(
              [['sum(rate(sluice_canary_probes_total{@, outcome!="ok"}[5m])) / (sum(rate(sluice_canary_probes_total{@}[5m])) > 0)', '']]) + p.above(0.05, 0.5) + p.provoked,
       p.stat('Alerts that fire', 'Alerts of Sluice that fire in this Prometheus. Each has a runbook: docs/runbooks/.', 'none',
              [['count(ALERTS{alertname=~"Sluice.+", alertstate="firing"}) or vector(0)', '']]) + p.above(1, 3),
-      p.stat('Versions', 'Versions that run. More than one: a rollout is under way.', 'none',
-             [['count(count by (version) (sluice_build_info{@}))', '']]) + p.above(2, 3),
+      p.stat('Versions', 'Versions that run, and builds of them. More than one: a rollout is under way.', 'none',
+             [['count(count by (version, commit) (sluice_build_info{@}))', '']]) + p.above(2, 3),
     ], 4),
   ]
 )

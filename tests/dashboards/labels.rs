@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 use crate::{none, panels, prometheus::rule_files, root};
 
 /// Labels whose values are no enumeration: who was scraped, and bounds of buckets.
-const FREE: [&str; 7] = [
+const FREE: [&str; 8] = [
     "cluster",
     "namespace",
     "node",
@@ -18,6 +18,7 @@ const FREE: [&str; 7] = [
     "instance",
     "le",
     "version",
+    "commit",
 ];
 /// What a histogram's series end with.
 const ENDS: [&str; 3] = ["_bucket", "_count", "_sum"];

@@ -350,6 +350,12 @@ async fn the_layer_of_dependencies_has_the_whole_workspace() -> Result<()> {
         .find_map(|line| line.strip_prefix("channel = \""))
         .context("a channel")?;
     ensure!(text.contains(&format!("ARG RUST={}\n", channel.trim_end_matches('"'))));
+    let (build, _) = text.split_once("\nFROM scratch").context("stages")?;
+    ensure!(
+        build.contains("\nARG REVISION=unknown\n")
+            && build.contains(" && export SLUICE_COMMIT=\"${REVISION:0:12}\" \\\n && cargo build "),
+        "the program is not told the revision that the labels have"
+    );
     ensure!(
         default_seconds("deadline")? == 30,
         "the Dockerfile says that a drain lasts up to 30 s"

@@ -90,7 +90,7 @@ pub fn start(
         .name("sluice-broker".into())
         .spawn(move || {
             let _guard = runtime.enter();
-            runtimes.add_this(ThreadClass::Broker);
+            let _watch = runtimes.watch_this(ThreadClass::Broker);
             match Loop::new(
                 &settings,
                 (queues, asked, orders, leases),

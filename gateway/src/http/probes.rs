@@ -23,6 +23,8 @@ pub struct Probes {
 
 impl Probes {
     pub fn new(health: Health, metrics: Metrics, revocations: Arc<Revocations>) -> Probes {
+        let (told, ready) = (health.clone(), metrics.node.ready.clone());
+        metrics.at_scrape(move || ready.set(i64::from(told.readiness() == Readiness::Ready)));
         Probes {
             health,
             metrics,
@@ -84,8 +86,6 @@ async fn healthz(probes: web::Data<Probes>) -> HttpResponse {
 
 /// Metrics as Prometheus text.
 async fn metrics(probes: web::Data<Probes>) -> Result<HttpResponse, Problem> {
-    let is_ready = probes.health.readiness() == Readiness::Ready;
-    probes.metrics.node.ready.set(i64::from(is_ready));
     let text = probes
         .metrics
         .render()
@@ -154,7 +154,7 @@ mod tests {
         let probes = Probes::new(health, metrics, Arc::new(Revocations::new(true)));
         let (status, body) = get(&probes, "/metrics").await;
         assert_eq!(status, 200);
-        assert!(body.contains("sluice_build_info{version="), "{body}");
+        assert!(body.contains("sluice_build_info{commit="), "{body}");
         let (status, body) = get(&probes, "/nothing").await;
         assert_eq!(status, 404);
         assert!(body.contains("\"code\":\"not_found\""), "{body}");

@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use prometheus::core::Collector;
 use prometheus::{
@@ -190,7 +190,8 @@ impl<A: Label, B: Label> Labels for (A, B) {
 /// One metric per value of a label, found without hashing, all there from the start. Clones share the values.
 #[derive(Clone)]
 pub struct Family<L, M> {
-    by_index: Vec<M>,
+    /// Shared: each connection holds one.
+    by_index: Arc<[M]>,
     labels: PhantomData<L>,
 }
 
@@ -201,7 +202,7 @@ pub type Histograms<L> = Family<L, Histogram>;
 impl<L: Labels, M: Child> Kind for Family<L, M> {
     fn register(place: &Place, about: &About) -> prometheus::Result<Family<L, M>> {
         Ok(Family {
-            by_index: M::family(place, about, &L::all())?,
+            by_index: M::family(place, about, &L::all())?.into(),
             labels: PhantomData,
         })
     }
@@ -214,9 +215,28 @@ impl<L: Labels, M> Family<L, M> {
     }
 }
 
+/// A moment, once there is one.
+type Moment = Arc<Mutex<Option<Instant>>>;
+
+/// A gauge of how far away a moment is, told at each scrape; 0 for as long as there is none.
+fn distance(
+    place: &Place,
+    about: &About,
+    of: impl Fn(Instant) -> Duration + Send + 'static,
+) -> prometheus::Result<Moment> {
+    let gauge = Gauge::register(place, about)?;
+    let moment = Moment::default();
+    let told = Arc::clone(&moment);
+    place.at_scrape(move || {
+        let distance = lock(&told).map(&of);
+        gauge.set(distance.unwrap_or_default().as_secs_f64());
+    });
+    Ok(moment)
+}
+
 /// The seconds since something began. Clones share it.
 #[derive(Clone)]
-pub struct Age(Arc<Mutex<Option<Instant>>>);
+pub struct Age(Moment);
 
 impl Age {
     /// Begins to count, again from 0.
@@ -227,20 +247,13 @@ impl Age {
 
 impl Kind for Age {
     fn register(place: &Place, about: &About) -> prometheus::Result<Age> {
-        let gauge = Gauge::register(place, about)?;
-        let age = Age(Arc::default());
-        let since = age.clone();
-        place.at_scrape(move || {
-            let since = *lock(&since.0);
-            gauge.set(since.map_or(0.0, |since| since.elapsed().as_secs_f64()));
-        });
-        Ok(age)
+        distance(place, about, |since| since.elapsed()).map(Age)
     }
 }
 
 /// The seconds left until a moment. Clones share it.
 #[derive(Clone)]
-pub struct Countdown(Arc<Mutex<Option<Instant>>>);
+pub struct Countdown(Moment);
 
 impl Countdown {
     pub fn until(&self, end: Instant) {
@@ -250,14 +263,8 @@ impl Countdown {
 
 impl Kind for Countdown {
     fn register(place: &Place, about: &About) -> prometheus::Result<Countdown> {
-        let gauge = Gauge::register(place, about)?;
-        let countdown = Countdown(Arc::default());
-        let end = countdown.clone();
-        place.at_scrape(move || {
-            let left = lock(&end.0).map(|end| end.saturating_duration_since(Instant::now()));
-            gauge.set(left.unwrap_or_default().as_secs_f64());
-        });
-        Ok(countdown)
+        let left = |end: Instant| end.saturating_duration_since(Instant::now());
+        distance(place, about, left).map(Countdown)
     }
 }
 

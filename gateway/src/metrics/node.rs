@@ -6,11 +6,12 @@ use std::ptr;
 use prometheus::{Gauge, IntGauge};
 
 use super::kinds::{About, Countdown, Kind, Place, metrics};
+use crate::version::{COMMIT, VERSION};
 
 metrics! {
     /// The node as a whole.
     pub struct NodeMetrics {
-        /// The running version; always 1.
+        /// The running version, and the commit that it was built from or `unknown`; always 1.
         pub build_info: Build = "sluice_build_info",
         /// 1 while `/readyz` answers 200.
         pub ready: IntGauge = "sluice_ready",
@@ -21,14 +22,15 @@ metrics! {
     }
 }
 
-/// A gauge that stands at 1 and carries the version.
+/// A gauge that stands at 1 and carries which build this is.
 #[derive(Clone)]
 pub struct Build;
 
 impl Kind for Build {
     fn register(place: &Place, about: &About) -> prometheus::Result<Build> {
         let opts = prometheus::Opts::new(about.name, about.help);
-        let gauge = IntGauge::with_opts(opts.const_label("version", env!("CARGO_PKG_VERSION")))?;
+        let opts = opts.const_label("version", VERSION);
+        let gauge = IntGauge::with_opts(opts.const_label("commit", COMMIT))?;
         gauge.set(1);
         place.registry.register(Box::new(gauge))?;
         Ok(Build)

@@ -45,8 +45,9 @@ fn tables(registry: &Registry) -> String {
         };
         let (name, help) = (family.name(), family.help());
         names += &format!("| `{name}{named}` | {kind} | {help} |\n");
-        // The version is not one of a closed set.
-        for (label, mut known) in labels.into_iter().filter(|(label, _)| label != "version") {
+        // The build is not one of a closed set.
+        let is_free = |label: &str| ["version", "commit"].contains(&label);
+        for (label, mut known) in labels.into_iter().filter(|(label, _)| !is_free(label)) {
             known.sort_unstable();
             values += &format!("| `{name}{{{label}}}` | `{}` |\n", known.join("`, `"));
         }
@@ -104,6 +105,8 @@ fn every_value_of_every_label_begins_at_zero() {
     }
     for sample in [
         "sluice_events_received_total{source=\"ephemeral\"} 0\n",
+        "sluice_transport_ended_total{cause=\"silent\"} 0\n",
+        "sluice_runtime_lag_seconds_count{thread=\"worker\"} 0\n",
         "sluice_auth_failures_total{code=\"token_expired\"} 0\n",
         "sluice_redis_command_errors_total{class=\"audit\"} 0\n",
         "sluice_redis_command_duration_seconds_count{class=\"ticket\"} 0\n",

@@ -8,7 +8,7 @@ use crate::reasons::{ReloadOutcome, TransportEnd};
 metrics! {
     /// Connections below HTTP.
     pub struct TransportMetrics {
-        /// Connections ended below HTTP, without an answer, by cause.
+        /// Connections ended below HTTP, before or between requests, by cause.
         pub ended: Counters<TransportEnd> = "sluice_transport_ended_total" by "cause",
     }
 }

@@ -39,7 +39,7 @@ use crate::http::routes::{self, Public};
 use crate::http::streams::LocalStreams;
 use crate::http::transport::{Transport, listen::listen};
 use crate::lifecycle::{Admission, Drain};
-use crate::metrics::Metrics;
+use crate::metrics::{LagWatch, Metrics};
 use crate::reasons::ThreadClass;
 
 /// Bound sockets: tests bind port 0, and nothing is bound before the configuration is proved.
@@ -119,7 +119,7 @@ pub async fn run(
     limits::follow(&config, &metrics, (&admission, sockets), shared.clone());
     let public = public_server(&config, public, workers, shared.clone(), seats)?;
     let admin = (listeners.admin, transport((None, None)));
-    metrics.runtimes.add_this(ThreadClass::Main);
+    let _watch = metrics.runtimes.watch_this(ThreadClass::Main);
     let told = (&health, &metrics);
     let admin = admin_server(&config, admin, (&broker, roll), told, shared)?;
     let keys = metrics.keys.clone();
@@ -212,14 +212,14 @@ impl WorkerSeats {
     }
 
     /// The streams of the calling worker thread; `None` when every worker has its own.
-    fn take(&self, config: &Config) -> Option<LocalStreams> {
+    fn take(&self, config: &Config) -> Option<(LocalStreams, LagWatch)> {
         let port = self
             .ports
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .pop()?;
-        self.metrics.runtimes.add_this(ThreadClass::Worker);
-        Some(LocalStreams::start(
+        let watch = self.metrics.runtimes.watch_this(ThreadClass::Worker);
+        let streams = LocalStreams::start(
             port,
             self.broker.clone(),
             settings::streams(config),
@@ -230,7 +230,8 @@ impl WorkerSeats {
             ),
             self.draining.clone(),
             (self.cuts.orders(), self.roll.questions()),
-        ))
+        );
+        Some((streams, watch))
     }
 }
 
@@ -283,8 +284,8 @@ fn public_server(
             .app_data(cors.clone())
             .app_data(head.clone())
             .configure(|app| {
-                if let Some(streams) = streams {
-                    app.app_data(web::Data::new(streams));
+                if let Some((streams, watch)) = streams {
+                    app.app_data(web::Data::new(streams)).app_data(watch);
                 }
                 if dev {
                     app.app_data(seats.cuts.clone())
@@ -319,8 +320,8 @@ fn admin_server(
         .disable_signals()
         .shutdown_timeout(STOP_SECONDS);
     let server = listen(builder, ("admin", listener), transport, move || {
-        runtimes.add_this(ThreadClass::Admin);
         App::new()
+            .app_data(runtimes.watch_this(ThreadClass::Admin))
             .app_data(public.clone())
             .app_data(head.clone())
             .configure(|app| admin::routes(&commands, app))

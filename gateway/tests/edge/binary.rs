@@ -30,6 +30,27 @@ fn run(arguments: &[&str], environment: &[(&str, &str)]) -> (Option<i32>, String
     (status.code(), text(stdout), text(stderr))
 }
 
+/// A name, a version and, where the build was told of one, a commit: the same as the metric says.
+#[test]
+fn it_says_which_build_it_is() {
+    let (code, said, _) = run(&["--version"], &[]);
+    assert_eq!(code, Some(0));
+    let node = crate::harness::process::Process::start(&[]);
+    let text = call(node.admin, "GET", "/metrics", &[], b"").body;
+    let labels = text
+        .lines()
+        .find_map(|line| line.strip_prefix("sluice_build_info{commit=\""))
+        .expect("the metric");
+    let (commit, rest) = labels.split_once("\",version=\"").expect("two labels");
+    let (version, value) = rest.split_once("\"} ").expect("a value");
+    assert_eq!((version, value), (env!("CARGO_PKG_VERSION"), "1"));
+    let wanted = match commit {
+        "unknown" => format!("sluice-gateway {version}\n"),
+        commit => format!("sluice-gateway {version} ({commit})\n"),
+    };
+    assert_eq!(said, wanted);
+}
+
 /// Exit 64 (EX_USAGE), naming the key and what would be accepted.
 #[rstest]
 #[case::misspelt("SLUICE__HTTP__BNID", "x", "http.bnid", "did you mean `http.bind`?")]

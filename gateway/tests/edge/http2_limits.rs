@@ -295,6 +295,7 @@ fn more_names_than_a_map_can_hold_do_not_panic() {
 /// A head that falls silent in its middle, or never begins: ended in the time for a head.
 #[rstest]
 #[case::half_a_preface(b"PRI * HTTP/2.0\r\n\r\n".to_vec())]
+#[case::no_settings(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec())]
 #[case::no_end_of_headers([b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(), frame(SETTINGS, 0, 0, &[]), frame(HEADERS, 0, 1, &block("/"))].concat())]
 fn a_slow_head_ends_the_connection(#[case] sent: Vec<u8>) {
     let node = Node::embedded(&[("HTTP__HEAD_TIMEOUT", "500ms")]).ready();

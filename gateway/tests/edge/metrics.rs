@@ -2,6 +2,7 @@
 
 use std::io::Write as _;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use crate::harness::http::{Answer, Events, call};
 use crate::harness::node::Node;
@@ -72,6 +73,46 @@ fn promtool_takes_the_scrape_of_a_real_node() {
             |name: &str| process.metric(&format!("sluice_runtime_{name}{{thread=\"{thread}\"}}"));
         assert_eq!(of("threads"), 1.0, "{thread}");
         assert!(of("busy_seconds_total") > 0.0, "{thread}");
+    }
+}
+
+/// Each thread tells how late it is: a little as a rule, and by how long it was stopped when it was.
+#[test]
+fn threads_that_are_held_up_are_late() {
+    const STOPPED: Duration = Duration::from_secs(2);
+    const THREADS: [&str; 4] = ["worker", "broker", "admin", "main"];
+    let process = Process::start(&[]);
+    let told = |thread: &str, end: &str| {
+        process.metric(&format!(
+            "sluice_runtime_lag_seconds_{end}thread=\"{thread}\"{}",
+            if end.contains("bucket") {
+                ",le=\"0.25\"}"
+            } else {
+                "}"
+            }
+        ))
+    };
+    let counts = |thread: &str| (told(thread, "count{"), told(thread, "bucket{"));
+    for thread in THREADS {
+        find("it has been measured for a second", PATIENCE, || {
+            (counts(thread).0 >= 10.0).then_some(())
+        });
+        let (all, small) = counts(thread);
+        assert!(small > all / 2.0, "{thread}: {small} of {all}");
+    }
+    let late = |thread: &str| {
+        let (all, small) = counts(thread);
+        all - small
+    };
+    let before = THREADS.map(late);
+    process.freeze();
+    std::thread::sleep(STOPPED);
+    process.thaw();
+    for (thread, before) in THREADS.into_iter().zip(before) {
+        // 2 s, 1.9 s, and so on: what is left of them above a quarter of a second.
+        find(thread, PATIENCE, || {
+            (late(thread) >= before + 16.0).then_some(())
+        });
     }
 }
 

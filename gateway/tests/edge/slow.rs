@@ -10,6 +10,7 @@ use crate::harness::http::{connect, request};
 use crate::harness::node::Node;
 
 const TOO_LATE: &str = "sluice_transport_ended_total{cause=\"head_timeout\"}";
+const SILENT: &str = "sluice_transport_ended_total{cause=\"silent\"}";
 const LONG_NAME: &str = "sluice_transport_ended_total{cause=\"field_name\"}";
 /// The longest field name that can be held.
 const NAME_BYTES: usize = 65_535;
@@ -32,18 +33,37 @@ fn rest(socket: &mut TcpStream) -> (String, Duration) {
     (String::from_utf8(bytes).expect("UTF-8"), since.elapsed())
 }
 
-/// A socket that says nothing does not stay.
-#[test]
-fn a_silent_socket_is_closed() {
+/// How many were ended for their silence, and for a head that was too late.
+fn ended(node: &Node) -> [f64; 2] {
+    [SILENT, TOO_LATE].map(|sample| node.metric(sample))
+}
+
+/// A socket that says nothing does not stay, on neither listener.
+#[rstest]
+fn a_silent_socket_is_closed(#[values(false, true)] admin: bool) {
     let node = node();
-    let mut socket = connect(node.public).expect("connected");
+    let address = if admin { node.admin } else { node.public };
+    let mut socket = connect(address).expect("connected");
     let (text, took) = rest(&mut socket);
     assert_eq!(text, "");
     assert!(took >= NOT_BEFORE && took < IN_TIME, "{took:?}");
-    assert_eq!(node.metric(TOO_LATE), 1.0);
+    assert_eq!(ended(&node), [1.0, 0.0]);
 }
 
-/// A head that trickles in is answered with 408 when its time is over, however busily it trickles.
+/// A first head that begins and falls silent is answered with 408 when its time is over, and counted, on both listeners.
+#[rstest]
+fn half_a_head_is_answered_with_408(#[values(false, true)] admin: bool) {
+    let node = node();
+    let address = if admin { node.admin } else { node.public };
+    let mut socket = connect(address).expect("connected");
+    socket.write_all(b"G").expect("sent");
+    let (text, took) = rest(&mut socket);
+    assert!(text.starts_with("HTTP/1.1 408 "), "{text}");
+    assert!(took >= NOT_BEFORE && took < IN_TIME, "{took:?}");
+    assert_eq!(ended(&node), [0.0, 1.0]);
+}
+
+/// A head that trickles in is answered with 408 when its time is over, however busily it trickles, and counted.
 #[test]
 fn a_slow_head_is_answered_with_408() {
     let node = node();
@@ -61,6 +81,7 @@ fn a_slow_head_is_answered_with_408() {
     assert!(text.starts_with("HTTP/1.1 408 "), "{text}");
     assert!(took >= NOT_BEFORE && took < IN_TIME, "{took:?}");
     writer.join().expect("it could write no more");
+    assert_eq!(ended(&node), [0.0, 1.0]);
 }
 
 /// Between requests a connection stays for its keep-alive, and not longer.
@@ -78,6 +99,7 @@ fn an_idle_connection_is_closed() {
     let (text, took) = rest(&mut socket);
     assert_eq!(text, "");
     assert!(took >= WAIT && took < IN_TIME, "{took:?}");
+    assert_eq!(ended(&node), [0.0, 0.0]);
 }
 
 /// A later request's head has its time too.
@@ -129,7 +151,19 @@ fn a_client_that_takes_its_time_keeps_its_connection() {
         // Longer than a head may take, shorter than the keep-alive.
         std::thread::sleep(WAIT * 3 / 2);
     }
-    assert_eq!(node.metric(TOO_LATE), 0.0);
+    assert_eq!(ended(&node), [0.0, 0.0]);
+}
+
+/// A head that is refused by the library below, and what comes after it, is not a slow one.
+#[test]
+fn a_head_that_makes_no_sense_is_not_counted_as_late() {
+    let node = node();
+    let mut socket = connect(node.public).expect("connected");
+    socket.write_all(b"no head at all\r\n\r\n").expect("sent");
+    let (text, took) = rest(&mut socket);
+    assert!(text.starts_with("HTTP/1.1 400 "), "{text}");
+    assert!(took < IN_TIME, "{took:?}");
+    assert_eq!(ended(&node), [0.0, 0.0]);
 }
 
 /// A body that does not come is answered with 408.

@@ -3,12 +3,12 @@
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rstest::rstest;
 use rustls::version::{TLS12, TLS13};
 use rustls::{ProtocolVersion, SupportedProtocolVersion};
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::clients::{
     Certificates, Connection, Kind, Open, block_on, body_until, gauge, handshake, read_until,
@@ -23,6 +23,8 @@ const LOADED: &str = "sluice_tls_reloads_total{outcome=\"loaded\"}";
 const REFUSED: &str = "sluice_tls_reloads_total{outcome=\"refused\"}";
 const EXPIRY: &str = "sluice_tls_certificate_expiry_timestamp_seconds";
 const NO_HANDSHAKE: &str = "sluice_transport_ended_total{cause=\"handshake_failed\"}";
+const SLOW_HANDSHAKE: &str = "sluice_transport_ended_total{cause=\"handshake_timeout\"}";
+const SILENT: &str = "sluice_transport_ended_total{cause=\"silent\"}";
 const TOO_LATE: &str = "sluice_transport_ended_total{cause=\"head_timeout\"}";
 
 fn node(certificates: &Certificates, settings: &[(&str, &str)]) -> Node {
@@ -176,12 +178,12 @@ fn a_stalled_reader_is_cut(#[values(Kind::TlsHttp1, Kind::TlsHttp2)] kind: Kind)
 #[test]
 fn silent_handshakes_end_in_time_and_hold_up_nobody() {
     // More than actix-tls lets shake hands at once.
-    const SILENT: usize = 300;
+    const COUNT: usize = 300;
     let certificates = Certificates::made();
     let node = node(&certificates, &[("HTTP__HEAD_TIMEOUT", "6s")]);
     // The beginning of a ClientHello: handshake, TLS 1.0 on the record, 512 bytes to come.
     let hello = [0x16, 0x03, 0x01, 0x02, 0x00, 0x01];
-    let mut silent: Vec<TcpStream> = (0..SILENT)
+    let mut silent: Vec<TcpStream> = (0..COUNT)
         .map(|number| {
             let mut socket = connect(node.public).expect("connected");
             socket
@@ -193,8 +195,9 @@ fn silent_handshakes_end_in_time_and_hold_up_nobody() {
     block_on(async {
         let open = Open::connect(node.public, Kind::TlsHttp2, &certificates, 1).await;
         gauge(&node, "it has its stream", 1.0, PATIENCE).await;
-        assert_eq!(node.metric(TOO_LATE), 0.0, "the silent ones are all there");
-        sample(&node, TOO_LATE, "all are ended", SILENT as f64, PATIENCE).await;
+        let none = node.metric(SLOW_HANDSHAKE);
+        assert_eq!(none, 0.0, "the silent ones are all there");
+        sample(&node, SLOW_HANDSHAKE, "all end", COUNT as f64, PATIENCE).await;
         gauge(&node, "the other stays", 1.0, PATIENCE).await;
         open.close().await;
     });
@@ -203,6 +206,49 @@ fn silent_handshakes_end_in_time_and_hold_up_nobody() {
         let reset = |error: &std::io::Error| error.kind() == ErrorKind::ConnectionReset;
         assert!(end.as_ref().is_ok_and(|count| *count == 0) || end.as_ref().is_err_and(reset));
     }
+}
+
+/// Who has shaken hands and then says nothing, or begins and does not go on, is ended in the time for a head, and counted
+/// for what it did; half a head of HTTP/1.1 is answered.
+#[rstest]
+#[case::silent_http1(b"http/1.1", b"", SILENT, b"")]
+#[case::silent_http2(b"h2", b"", SILENT, b"")]
+#[case::half_a_head(b"http/1.1", b"GET / HT", TOO_LATE, b"HTTP/1.1 408 ")]
+#[case::half_a_preface(b"h2", b"PRI * HTTP/2.0\r\n", TOO_LATE, b"")]
+#[case::no_settings(b"h2", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", TOO_LATE, b"")]
+fn silence_after_a_handshake_is_ended_and_counted(
+    #[case] alpn: &[u8],
+    #[case] sent: &[u8],
+    #[case] cause: &str,
+    #[case] told: &[u8],
+) {
+    let certificates = Certificates::made();
+    let node = node(&certificates, &[("HTTP__HEAD_TIMEOUT", "1s")]);
+    block_on(async {
+        let client = certificates.client(&[alpn], rustls::ALL_VERSIONS);
+        let mut io = handshake(node.public, client).await.expect("a handshake");
+        let since = Instant::now();
+        io.write_all(sent).await.expect("sent");
+        let mut bytes = Vec::new();
+        if let Err(error) = io.read_to_end(&mut bytes).await {
+            // The end comes without TLS's own farewell.
+            let kind = error.kind();
+            let ends = [ErrorKind::UnexpectedEof, ErrorKind::ConnectionReset];
+            assert!(ends.contains(&kind), "{error}");
+        }
+        let took = since.elapsed();
+        assert!(took > SOON / 4 && took < SOON * 2, "{took:?}");
+        assert!(bytes.starts_with(told), "{bytes:?}");
+        assert!(alpn == b"h2" || told.is_empty() == bytes.is_empty());
+        // HTTP/2 says farewell: a frame of type GOAWAY with its eight bytes.
+        let goaway = [0, 0, 8, 7, 0];
+        let says_so = bytes.windows(5).any(|frame| frame == goaway);
+        assert_eq!(says_so, alpn == b"h2", "{bytes:?}");
+    });
+    for (sample, wanted) in [(SILENT, cause == SILENT), (TOO_LATE, cause == TOO_LATE)] {
+        assert_eq!(node.metric(sample), f64::from(u8::from(wanted)), "{sample}");
+    }
+    assert_eq!(node.metric(SLOW_HANDSHAKE), 0.0);
 }
 
 /// Who speaks plain HTTP, or a version of TLS that is no longer safe, is turned away and counted.

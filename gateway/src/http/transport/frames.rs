@@ -160,6 +160,8 @@ pub struct Guard {
     limits: Http2Limits,
     received: Walk,
     sent: Walk,
+    /// A first frame has come, which is the client's SETTINGS.
+    has_begun: bool,
     open: HashMap<u32, Ends>,
     /// The last stream that the client has opened.
     last: u32,
@@ -181,6 +183,7 @@ impl Guard {
             limits,
             received: Walk::after(PREFACE.len()),
             sent: Walk::after(0),
+            has_begun: false,
             open: HashMap::new(),
             last: 0,
             idle_since: now,
@@ -215,6 +218,11 @@ impl Guard {
         }
     }
 
+    /// Whether the client has begun as HTTP/2 does: with the preface, and a frame.
+    pub fn has_begun(&self) -> bool {
+        self.has_begun
+    }
+
     /// Whether a header block has begun and not ended.
     pub fn is_in_block(&self) -> bool {
         self.block.is_some()
@@ -223,8 +231,9 @@ impl Guard {
     /// The GOAWAY frame (RFC 9113, section 6.8) for an end; nothing where it would fall into another frame.
     pub fn goaway(&self, end: TransportEnd) -> Option<[u8; HEAD_BYTES + 8]> {
         let code = match end {
-            TransportEnd::Idle => NO_ERROR,
+            TransportEnd::Idle | TransportEnd::Silent => NO_ERROR,
             TransportEnd::HeadTimeout
+            | TransportEnd::HandshakeTimeout
             | TransportEnd::HandshakeFailed
             | TransportEnd::Crowd
             | TransportEnd::FieldName
@@ -242,6 +251,7 @@ impl Guard {
     }
 
     fn take(&mut self, head: Head, now: Instant) -> Result<(), TransportEnd> {
+        self.has_begun = true;
         match head.kind {
             HEADERS => self.headers(head, now),
             CONTINUATION => self.block(head),

@@ -1,5 +1,5 @@
-//! What actix-http does not hold of HTTP/1.1 heads. The time for the second and later ones on a connection: it keeps time
-//! over the first only, and half a head stops its keep-alive. And the length of field names: at one of 64 KiB it panics.
+//! What actix-http does not hold of HTTP/1.1 heads. Their time: it keeps one over the first only, and tells nobody whom it
+//! ends by it; half a later head stops its keep-alive. And the length of field names: at one of 64 KiB it panics.
 
 use std::io;
 use std::pin::Pin;
@@ -71,8 +71,10 @@ pub(super) struct Http1Side {
     names: FieldNames,
     /// Requests that had begun at the last look.
     begun: u64,
-    /// The end of the time for the head that has begun.
+    /// The end of the time for the first head, and for a later one that has begun.
     head_end: Option<Pin<Box<Sleep>>>,
+    /// Not a byte has come.
+    is_silent: bool,
 }
 
 impl Http1Side {
@@ -82,7 +84,8 @@ impl Http1Side {
             ended: transport.ended.clone(),
             names: FieldNames::default(),
             begun: 0,
-            head_end: None,
+            head_end: Some(Box::pin(sleep(transport.head_timeout))),
+            is_silent: true,
         }
     }
 
@@ -97,10 +100,11 @@ impl Http1Side {
         if self.names.are_too_long(read) {
             return Err(TransportEnd::FieldName);
         }
+        self.is_silent &= read.is_empty();
         let begun = peer.begun();
         let has_begun = begun != self.begun;
         self.begun = begun;
-        if begun == 0 || has_begun || peer.is_busy() {
+        if has_begun || peer.is_busy() {
             self.head_end = None;
         }
         // However busily it trickles, its time is what it is.
@@ -109,6 +113,7 @@ impl Http1Side {
         }
         let end = self.head_end.as_mut();
         match end.is_some_and(|end| end.as_mut().poll(context).is_ready()) {
+            true if self.is_silent => Err(TransportEnd::Silent),
             true => Err(TransportEnd::HeadTimeout),
             false => Ok(()),
         }
@@ -119,7 +124,7 @@ impl Http1Side {
         self.head_end = None;
     }
 
-    /// Ends the connection: the client is told if there is room in the socket.
+    /// Ends the connection: the client is told if it has asked for something, and if there is room in the socket.
     pub(super) fn end(
         &mut self,
         io: &mut Io,
@@ -128,10 +133,11 @@ impl Http1Side {
     ) -> io::Error {
         self.ended.of(end).inc();
         tracing::debug!(cause = %end, "an HTTP/1.1 connection is ended");
-        let answer = match end == TransportEnd::FieldName {
-            false => Some(TOO_LATE),
+        let answer = if end == TransportEnd::FieldName {
             // It may stand behind a request whose answer is on its way: nothing is to be written into that.
-            true => (self.begun == 0).then_some(TOO_LARGE),
+            (self.begun == 0).then_some(TOO_LARGE)
+        } else {
+            (end != TransportEnd::Silent).then_some(TOO_LATE)
         };
         if let Some(answer) = answer
             && io.write(context, answer).is_ready()

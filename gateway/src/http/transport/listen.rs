@@ -59,7 +59,8 @@ where
                 async move { signal.notified().await }
             })
             .keep_alive(transport.keep_alive)
-            .client_request_timeout(transport.head_timeout)
+            // The socket keeps this time itself: it counts whom it ends.
+            .client_request_timeout(Duration::ZERO)
             .client_disconnect_timeout(CLOSE_WAIT)
             // A client that has closed its half is gone; otherwise nobody notices before the next event.
             .h1_allow_half_closed(false)

@@ -6,6 +6,7 @@ mod heads;
 pub mod listen;
 mod socket;
 
+use std::cell::Cell;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -84,16 +85,22 @@ impl Transport {
         let address = socket.peer_addr().ok();
         let place = self.place(address)?;
         let counted = self.open.admit();
+        let is_silent = Cell::new(true);
         // Pinned here, so that the socket is closed after its end is counted.
         let begun = pin!(tokio::time::timeout(
             self.head_timeout,
-            begin(socket, self.tls.clone())
+            begin(socket, self.tls.clone(), &is_silent)
         ));
         let (io, early, protocol) = match begun.await {
             Ok(Ok(begun)) => begun,
             Ok(Err(error)) => return Err(self.failed(error)),
             Err(_) => {
-                self.ended.of(TransportEnd::HeadTimeout).inc();
+                let end = match (&self.tls, is_silent.get()) {
+                    (Some(_), _) => TransportEnd::HandshakeTimeout,
+                    (None, true) => TransportEnd::Silent,
+                    (None, false) => TransportEnd::HeadTimeout,
+                };
+                self.ended.of(end).inc();
                 return Err(DispatchError::SlowRequestTimeout);
             }
         };
@@ -136,9 +143,10 @@ impl Transport {
 async fn begin(
     mut socket: TcpStream,
     tls: Option<Arc<ServerConfig>>,
+    is_silent: &Cell<bool>,
 ) -> io::Result<(Io, BytesMut, Protocol)> {
     let Some(tls) = tls else {
-        let (early, protocol) = first_bytes(&mut socket).await?;
+        let (early, protocol) = first_bytes(&mut socket, is_silent).await?;
         return Ok((Io::Plain(socket), early, protocol));
     };
     let stream = TlsAcceptor::from(tls).accept(socket).await?;
@@ -151,13 +159,17 @@ async fn begin(
 
 /// Reads until it is clear whether the client begins with the preface of HTTP/2. (To peek would mean to spin on a
 /// preface of which only a part has come.)
-async fn first_bytes(socket: &mut TcpStream) -> io::Result<(BytesMut, Protocol)> {
+async fn first_bytes(
+    socket: &mut TcpStream,
+    is_silent: &Cell<bool>,
+) -> io::Result<(BytesMut, Protocol)> {
     let mut early = BytesMut::with_capacity(PREFACE.len());
     loop {
         let missing = PREFACE.len() - early.len();
         if socket.read_buf(&mut (&mut early).limit(missing)).await? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
+        is_silent.set(false);
         if !PREFACE.starts_with(&early) {
             return Ok((early, Protocol::Http1));
         }

@@ -52,8 +52,10 @@ struct Http2Side {
     first: Option<Vec<u8>>,
     /// Taken for sent, still to be written: the first frame.
     pending: BytesMut,
-    /// The end of the time for the header block that is arriving.
-    block_end: Option<Pin<Box<Sleep>>>,
+    /// The end of the time for the client's beginning, and for a header block that is arriving.
+    head_end: Option<Pin<Box<Sleep>>>,
+    /// Not a byte has come.
+    is_silent: bool,
 }
 
 impl Socket {
@@ -69,7 +71,8 @@ impl Socket {
             ended: transport.ended.clone(),
             first: Some(Vec::new()),
             pending: BytesMut::new(),
-            block_end: None,
+            head_end: Some(Box::pin(sleep(transport.head_timeout))),
+            is_silent: true,
         };
         Socket::new(io, early, Side::Http2(Box::new(side)))
     }
@@ -157,21 +160,29 @@ impl Io {
 impl Http2Side {
     /// Looks at bytes that have come.
     fn received(&mut self, io: &mut Io, context: &mut Context<'_>, bytes: &[u8]) -> io::Result<()> {
+        self.is_silent &= bytes.is_empty();
+        let had_begun = self.guard.has_begun();
         if let Err(end) = self.guard.received(bytes, Instant::now()) {
             return Err(self.end(io, context, end));
         }
-        if !self.guard.is_in_block() {
-            self.block_end = None;
-        } else if self.block_end.is_none() {
-            self.block_end = Some(Box::pin(sleep(self.head_timeout)));
+        let begins = self.guard.has_begun() && !had_begun;
+        if begins || (had_begun && !self.guard.is_in_block()) {
+            self.head_end = None;
+        }
+        if self.guard.is_in_block() && self.head_end.is_none() {
+            self.head_end = Some(Box::pin(sleep(self.head_timeout)));
         }
         Ok(())
     }
 
-    /// Whether the header block that is arriving takes too long.
-    fn is_late(&mut self, context: &mut Context<'_>) -> bool {
-        let end = self.block_end.as_mut();
-        end.is_some_and(|end| end.as_mut().poll(context).is_ready())
+    /// Whether the client's beginning, or the header block that is arriving, takes too long.
+    fn late(&mut self, context: &mut Context<'_>) -> Option<TransportEnd> {
+        let end = self.head_end.as_mut()?;
+        let is_over = end.as_mut().poll(context).is_ready();
+        is_over.then_some(match self.is_silent {
+            true => TransportEnd::Silent,
+            false => TransportEnd::HeadTimeout,
+        })
     }
 
     /// Ends the connection: the client is told if there is room in the socket, and nothing is waited for.
@@ -245,9 +256,8 @@ impl AsyncRead for Socket {
                 if let Poll::Ready(Ok(())) = &read {
                     side.received(&mut this.io, context, &buf.filled()[before..])?;
                 }
-                if side.is_late(context) {
-                    let late = side.end(&mut this.io, context, TransportEnd::HeadTimeout);
-                    return Poll::Ready(Err(late));
+                if let Some(late) = side.late(context) {
+                    return Poll::Ready(Err(side.end(&mut this.io, context, late)));
                 }
             }
         }
