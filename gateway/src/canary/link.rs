@@ -58,37 +58,40 @@ impl Door {
     }
 
     /// Connects and sends the request; the answer comes with the events.
-    pub(super) async fn enter(&self, cursor: Option<&str>) -> io::Result<Link> {
-        let socket = match self.address {
-            SocketAddr::V4(_) => TcpSocket::new_v4()?,
-            SocketAddr::V6(_) => TcpSocket::new_v6()?,
-        };
-        // Bound first, so that its address is known to be the canary's before the node sees the connection.
-        let mut own = self.address;
-        own.set_port(0);
-        socket.bind(own)?;
-        let worn = self.pass.wear(socket.local_addr()?);
-        let socket = socket.connect(self.address).await?;
-        socket.set_nodelay(true)?;
-        let mut wire: Box<dyn Wire> = match &self.tls {
-            None => Box::new(socket),
-            Some(tls) => {
-                let name = ServerName::IpAddress(self.address.ip().into());
-                Box::new(
-                    TlsConnector::from(Arc::clone(tls))
-                        .connect(name, socket)
-                        .await?,
-                )
-            }
-        };
-        wire.write_all(self.request(cursor).as_bytes()).await?;
-        wire.flush().await?;
-        Ok(Link {
-            _worn: worn,
-            wire,
-            reader: Reader::new(),
-            heard: Instant::now(),
-        })
+    pub(super) fn enter(
+        &self,
+        cursor: Option<&str>,
+    ) -> impl Future<Output = io::Result<Link>> + use<> {
+        let request = self.request(cursor);
+        let (address, tls, pass) = (self.address, self.tls.clone(), self.pass.clone());
+        async move {
+            let socket = match address {
+                SocketAddr::V4(_) => TcpSocket::new_v4()?,
+                SocketAddr::V6(_) => TcpSocket::new_v6()?,
+            };
+            // Bound first, so that its address is known to be the canary's before the node sees the connection.
+            let mut own = address;
+            own.set_port(0);
+            socket.bind(own)?;
+            let worn = pass.wear(socket.local_addr()?);
+            let socket = socket.connect(address).await?;
+            socket.set_nodelay(true)?;
+            let mut wire: Box<dyn Wire> = match tls {
+                None => Box::new(socket),
+                Some(tls) => {
+                    let name = ServerName::IpAddress(address.ip().into());
+                    Box::new(TlsConnector::from(tls).connect(name, socket).await?)
+                }
+            };
+            wire.write_all(request.as_bytes()).await?;
+            wire.flush().await?;
+            Ok(Link {
+                _worn: worn,
+                wire,
+                reader: Reader::new(),
+                heard: Instant::now(),
+            })
+        }
     }
 
     fn request(&self, cursor: Option<&str>) -> String {

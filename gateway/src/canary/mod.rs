@@ -8,11 +8,13 @@ pub mod pass;
 mod reader;
 
 use std::convert::Infallible;
-use std::pin::pin;
+use std::io;
+use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use bytes::Bytes;
 use rand::Rng as _;
+use tokio::time::error::Elapsed;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until, timeout, timeout_at};
 
 use self::link::Link;
@@ -53,7 +55,7 @@ pub struct Canary {
     door: Door,
     pass: Pass,
     around: Surroundings,
-    link: Option<Link>,
+    line: Line,
     /// Where the next stream is to go on from.
     cursor: Option<String>,
     place: Place,
@@ -64,6 +66,14 @@ pub struct Canary {
     why: String,
     /// Probes that have failed since the last one that did not.
     failed: u64,
+}
+
+/// The canary's stream.
+enum Line {
+    Closed,
+    /// It goes on from one probe to the next: a socket that was given up before the node has seen it would be a stranger's there.
+    Entering(Pin<Box<dyn Future<Output = Result<io::Result<Link>, Elapsed>>>>),
+    Open(Box<Link>),
 }
 
 /// What is known of the open stream.
@@ -96,7 +106,7 @@ impl Canary {
             door,
             pass,
             around,
-            link: None,
+            line: Line::Closed,
             cursor: None,
             place: Place::Unanswered,
             retry_at: Instant::now(),
@@ -202,14 +212,21 @@ impl Canary {
     /// The next event; opens a stream where there is none, and another where one ends. May be given up at any time.
     async fn event(&mut self) -> Event {
         loop {
-            let heard = match &mut self.link {
-                Some(link) => {
+            let heard = match &mut self.line {
+                Line::Open(link) => {
                     let silent = link.heard + self.settings.heartbeat * SILENT_HEARTBEATS;
                     let heard = timeout_at(silent, link.next()).await;
                     heard.unwrap_or_else(|_| Err("the stream fell silent".to_owned()))
                 }
-                None => {
-                    self.open().await;
+                Line::Entering(entered) => {
+                    let entered = entered.await;
+                    self.opened(entered);
+                    continue;
+                }
+                Line::Closed => {
+                    sleep_until(self.retry_at).await;
+                    let entered = self.door.enter(self.cursor.as_deref());
+                    self.line = Line::Entering(Box::pin(timeout(self.settings.timeout, entered)));
                     continue;
                 }
             };
@@ -223,12 +240,9 @@ impl Canary {
         }
     }
 
-    async fn open(&mut self) {
-        sleep_until(self.retry_at).await;
-        self.place = Place::Unanswered;
-        let entered = self.door.enter(self.cursor.as_deref());
-        match timeout(self.settings.timeout, entered).await {
-            Ok(Ok(link)) => self.link = Some(link),
+    fn opened(&mut self, entered: Result<io::Result<Link>, Elapsed>) {
+        match entered {
+            Ok(Ok(link)) => self.line = Line::Open(Box::new(link)),
             Ok(Err(error)) => self.lose(format!("the listener cannot be reached: {error}")),
             Err(_) => self.lose("the listener cannot be reached in time".to_owned()),
         }
@@ -236,7 +250,9 @@ impl Canary {
 
     /// Takes what an event says about the stream itself.
     fn hear(&mut self, event: &Event) {
-        if let Some(cursor) = self.link.as_ref().and_then(Link::cursor) {
+        if let Line::Open(link) = &self.line
+            && let Some(cursor) = link.cursor()
+        {
             self.cursor = Some(cursor.to_owned());
         }
         if event.name != "sluice.open" {
@@ -255,7 +271,7 @@ impl Canary {
 
     fn lose(&mut self, why: String) {
         tracing::debug!(why, "the canary has no stream");
-        self.link = None;
+        self.line = Line::Closed;
         self.place = Place::Unanswered;
         self.why = why;
         let wait = BACKOFF_MIN
