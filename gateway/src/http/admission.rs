@@ -58,9 +58,14 @@ enum Publisher {
     Address(AddressKey),
 }
 
-/// The right to one stream or poll, under a name of its own; dropped, everything is free again.
+/// The right to one stream or poll, under a name of its own.
 pub struct Admitted {
     pub id: ConnectionId,
+    pub places: Places,
+}
+
+/// What it takes of the limits; dropped, everything is free again.
+pub struct Places {
     /// Nothing for the node's own canary, which takes nobody's place and which no drain waits for.
     node: Option<Permit>,
     _address: Option<Share<AddressKey>>,
@@ -73,12 +78,16 @@ impl Admitted {
     pub fn canary() -> Admitted {
         Admitted {
             id: ConnectionId::from_bytes(rand::random()),
-            node: None,
-            _address: None,
-            _lease: None,
+            places: Places {
+                node: None,
+                _address: None,
+                _lease: None,
+            },
         }
     }
+}
 
+impl Places {
     /// Whether it is the node's own stream.
     #[must_use]
     pub fn is_own(&self) -> bool {
@@ -193,9 +202,11 @@ pub async fn admit(
     };
     Ok(Admitted {
         id,
-        node: Some(node),
-        _address: address,
-        _lease: lease,
+        places: Places {
+            node: Some(node),
+            _address: address,
+            _lease: lease,
+        },
     })
 }
 
