@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use actix_web::Error;
 use actix_web::HttpRequest;
-use actix_web::body::MessageBody;
+use actix_web::body::BoxBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::middleware::Next;
 use actix_web::web;
@@ -261,10 +261,7 @@ fn whole_seconds(wait: Duration) -> u64 {
 ///
 /// # Errors
 /// Those of the routes behind it.
-pub async fn layer<B: MessageBody>(
-    request: ServiceRequest,
-    next: Next<B>,
-) -> Result<ServiceResponse<B>, Error> {
+pub async fn layer(request: ServiceRequest, next: Next<BoxBody>) -> Result<ServiceResponse, Error> {
     let response = next.call(request).await?;
     let problem = response.response().error();
     let problem = problem.and_then(|error| error.as_error::<Problem>());

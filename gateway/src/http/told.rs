@@ -63,7 +63,7 @@ impl Refused {
 }
 
 /// A request that was refused.
-pub(super) fn refusal<B>(response: &ServiceResponse<B>, id: &RequestId) {
+pub(super) fn refusal(response: &ServiceResponse, id: &RequestId) {
     if !tracing::enabled!(Level::DEBUG) {
         return;
     }
