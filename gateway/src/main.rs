@@ -131,9 +131,11 @@ const READS_REQUESTS: [&str; 5] = ["actix_http", "actix_web", "actix_router", "h
 
 fn log(config: &LogConfig) -> anyhow::Result<()> {
     let wanted = EnvFilter::try_new(&config.filter)?;
+    // No more than is wanted, or each line that is not would be looked up: the most of both filters counts.
+    let most = wanted.max_level_hint().unwrap_or(LevelFilter::TRACE);
     let heard = Targets::new()
-        .with_default(LevelFilter::TRACE)
-        .with_targets(READS_REQUESTS.map(|target| (target, LevelFilter::INFO)));
+        .with_default(most)
+        .with_targets(READS_REQUESTS.map(|target| (target, most.min(LevelFilter::INFO))));
     let log = tracing_subscriber::registry().with(wanted).with(heard);
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)

@@ -48,12 +48,11 @@ async fn every_client_gets_each_of_its_events_once_and_in_order_whichever_node_i
             );
             ensure!(log.asked() == 1, "{} had to reconnect", log.name);
         }
-        let counted = stage.total("sluice_events_delivered_total").await?;
-        ensure!(
-            counted == (CLIENTS * rounds) as f64,
-            "the gateways count {counted} deliveries"
-        );
-        Ok(())
+        wait::until(PATIENCE, "the gateways count each delivery", async || {
+            let counted = stage.total("sluice_events_delivered_total").await?;
+            Ok((counted == (CLIENTS * rounds) as f64).then_some(()))
+        })
+        .await
     })
     .await;
 }

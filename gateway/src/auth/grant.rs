@@ -1,6 +1,6 @@
 //! What a caller may do, for how long, and which token says so.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::SystemTime;
 
 use sluice_wire::channel::Channel;
@@ -8,6 +8,9 @@ use sluice_wire::channel::Channel;
 use super::AuthError;
 use super::patterns::Patterns;
 use crate::holder::Holder;
+
+/// Shared by all streams of anonymous callers.
+static NOBODY: LazyLock<Arc<Holder>> = LazyLock::new(Arc::default);
 
 /// What a caller may do, for how long.
 #[derive(Clone, Debug)]
@@ -31,7 +34,7 @@ impl Grant {
     /// What everyone may do in anonymous mode: everything but the reserved channels, for ever.
     pub fn anonymous() -> Grant {
         Grant {
-            holder: Arc::default(),
+            holder: Arc::clone(&NOBODY),
             expires_at: None,
             subscribe: Patterns::all(),
             publish: Patterns::all(),

@@ -77,8 +77,6 @@ pub struct Around<'a> {
     pub channels: &'a Slab<LocalChannel>,
     pub limits: &'a StreamLimits,
     pub now: Duration,
-    /// Unix time in milliseconds, by Redis's clock.
-    pub wall: u64,
     pub tally: &'a mut Tally,
     /// Jitter for `retry:` between 0 and 1.
     pub jitter: f64,
@@ -89,9 +87,8 @@ pub struct Around<'a> {
 /// What has been delivered since it was last looked at.
 #[derive(Debug, Default)]
 pub struct Tally {
-    /// Milliseconds from publish to the socket, per delivered event; negative
-    /// when the clocks disagree.
-    pub latencies: Vec<i64>,
+    /// When live events were published, in Unix milliseconds by Redis's clock, one per delivery.
+    pub published: Vec<u64>,
     pub ephemerals: u64,
     pub replayed: u64,
     /// Polls whose answer had no room for all that was there.

@@ -136,23 +136,18 @@ impl<T: Transport> Worker<T> {
         key
     }
 
-    /// Whatever is due on a stream; `wall` is Unix time in milliseconds.
-    pub fn pull(&mut self, key: usize, now: Duration, wall: u64) -> Pull {
+    /// Whatever is due on a stream.
+    pub fn pull(&mut self, key: usize, now: Duration) -> Pull {
         let Some(stream) = self.streams.get_mut(key) else {
             return Pull::End;
         };
         let mut questions = Vec::new();
-        let mut untold = Tally::default();
+        let mut untold = stream.own.then(Tally::default);
         let mut around = Around {
             channels: &self.channels,
             limits: &self.limits,
             now,
-            wall,
-            tally: if stream.own {
-                &mut untold
-            } else {
-                &mut self.tally
-            },
+            tally: untold.as_mut().unwrap_or(&mut self.tally),
             jitter: self.rng.random(),
             questions: &mut questions,
         };

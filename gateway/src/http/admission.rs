@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use actix_web::Error;
 use actix_web::HttpRequest;
-use actix_web::body::MessageBody;
+use actix_web::body::BoxBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::middleware::Next;
 use actix_web::web;
@@ -58,9 +58,14 @@ enum Publisher {
     Address(AddressKey),
 }
 
-/// The right to one stream or poll, under a name of its own; dropped, everything is free again.
+/// The right to one stream or poll, under a name of its own.
 pub struct Admitted {
     pub id: ConnectionId,
+    pub places: Places,
+}
+
+/// What it takes of the limits; dropped, everything is free again.
+pub struct Places {
     /// Nothing for the node's own canary, which takes nobody's place and which no drain waits for.
     node: Option<Permit>,
     _address: Option<Share<AddressKey>>,
@@ -73,12 +78,16 @@ impl Admitted {
     pub fn canary() -> Admitted {
         Admitted {
             id: ConnectionId::from_bytes(rand::random()),
-            node: None,
-            _address: None,
-            _lease: None,
+            places: Places {
+                node: None,
+                _address: None,
+                _lease: None,
+            },
         }
     }
+}
 
+impl Places {
     /// Whether it is the node's own stream.
     #[must_use]
     pub fn is_own(&self) -> bool {
@@ -193,9 +202,11 @@ pub async fn admit(
     };
     Ok(Admitted {
         id,
-        node: Some(node),
-        _address: address,
-        _lease: lease,
+        places: Places {
+            node: Some(node),
+            _address: address,
+            _lease: lease,
+        },
     })
 }
 
@@ -250,10 +261,7 @@ fn whole_seconds(wait: Duration) -> u64 {
 ///
 /// # Errors
 /// Those of the routes behind it.
-pub async fn layer<B: MessageBody>(
-    request: ServiceRequest,
-    next: Next<B>,
-) -> Result<ServiceResponse<B>, Error> {
+pub async fn layer(request: ServiceRequest, next: Next<BoxBody>) -> Result<ServiceResponse, Error> {
     let response = next.call(request).await?;
     let problem = response.response().error();
     let problem = problem.and_then(|error| error.as_error::<Problem>());

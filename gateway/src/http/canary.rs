@@ -58,6 +58,6 @@ pub(super) fn open(
     };
     let shape = Shape::EventStream { envelope: false };
     let opening = opening(&wanted, shape, (admitted.id, &grant), public);
-    let body = streams.open(&opening, peer, admitted, Caller::of(request));
+    let body = streams.open(&opening, peer, admitted.places, Caller::of(request));
     Ok(stream_head(request, MediaType::EventStream).body(body))
 }

@@ -4,7 +4,7 @@
 
 use std::collections::HashSet;
 
-use actix_web::body::{EitherBody, MessageBody};
+use actix_web::body::BoxBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::http::{Method, StatusCode};
@@ -122,10 +122,7 @@ fn is_same_origin(origin: &str, headers: &HeaderMap) -> bool {
 ///
 /// # Errors
 /// Those of the routes behind it.
-pub async fn layer<B: MessageBody + 'static>(
-    request: ServiceRequest,
-    next: Next<B>,
-) -> Result<ServiceResponse<EitherBody<B>>, Error> {
+pub async fn layer(request: ServiceRequest, next: Next<BoxBody>) -> Result<ServiceResponse, Error> {
     let Some(cors) = request.app_data::<web::Data<Cors>>() else {
         return Err(Problem::new(Code::Internal, "the CORS policy is not set up").into());
     };
@@ -142,13 +139,11 @@ pub async fn layer<B: MessageBody + 'static>(
         public.connections.rejected.of(RejectReason::Origin).inc();
     }
     let mut response = match (&verdict, preflight) {
-        (Verdict::Refused, _) => request.error_response(refusal()).map_into_right_body(),
-        (Verdict::Allowed { .. } | Verdict::SameOrigin, true) => request
-            .into_response(preflight_answer())
-            .map_into_right_body(),
-        (Verdict::Allowed { .. } | Verdict::SameOrigin, false) => {
-            next.call(request).await?.map_into_left_body()
+        (Verdict::Refused, _) => request.error_response(refusal()),
+        (Verdict::Allowed { .. } | Verdict::SameOrigin, true) => {
+            request.into_response(preflight_answer())
         }
+        (Verdict::Allowed { .. } | Verdict::SameOrigin, false) => next.call(request).await?,
     };
     let vary = if preflight { VARY_PREFLIGHT } else { "Origin" };
     annotate(response.headers_mut(), verdict, vary);

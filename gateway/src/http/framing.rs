@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use actix_web::body::{BodySize, BoxBody, EitherBody, MessageBody};
+use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
 use actix_web::http::header::{HOST, HeaderValue, TRANSFER_ENCODING};
 use actix_web::http::uri::Authority;
@@ -23,16 +23,16 @@ use super::problem::{Code, Problem};
 ///
 /// # Errors
 /// Those of the routes behind it.
-pub async fn layer<B: MessageBody + 'static>(
+pub async fn layer(
     mut request: ServiceRequest,
-    next: Next<B>,
-) -> Result<ServiceResponse<EitherBody<B>>, Error> {
+    next: Next<BoxBody>,
+) -> Result<ServiceResponse, Error> {
     if let Some(host) = request.headers().get(HOST).filter(|host| !is_host(host)) {
         let shown = String::from_utf8_lossy(host.as_bytes()).into_owned();
         let detail = "the header is a host with or without a port, such as example.com:8080";
         let problem = Problem::new(Code::BadParameter, detail).at("Host", &shown);
         let response = problem.error_response();
-        return Ok(request.into_response(response).map_into_right_body());
+        return Ok(request.into_response(response));
     }
     let old = request.version() < Version::HTTP_11;
     let unread = hold_chunks(&mut request);
@@ -43,12 +43,12 @@ pub async fn layer<B: MessageBody + 'static>(
         head.set_connection_type(ConnectionType::Close);
     }
     Ok(match unread {
-        None => response.map_into_left_body(),
-        Some(unread) => response.map_body(|_, body| EitherBody::Right {
-            body: BoxBody::new(Held {
-                body: body.boxed(),
+        None => response,
+        Some(unread) => response.map_body(|_, body| {
+            BoxBody::new(Held {
+                body,
                 _unread: unread,
-            }),
+            })
         }),
     })
 }

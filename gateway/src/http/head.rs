@@ -1,7 +1,7 @@
 //! The end of a request's head: its limit, on target and header fields, is the same for HTTP/1.1 and HTTP/2, and its
 //! connection hears that it has come.
 
-use actix_web::body::{EitherBody, MessageBody};
+use actix_web::body::BoxBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::HeaderMap;
 use actix_web::middleware::Next;
@@ -23,11 +23,11 @@ pub struct HeadBytes(pub usize);
 ///
 /// # Errors
 /// Those of the routes behind it; a head that is too large is answered with 431 (RFC 6585, section 5).
-pub async fn layer<B: MessageBody>(
+pub async fn layer(
     limit: web::Data<HeadBytes>,
     request: ServiceRequest,
-    next: Next<B>,
-) -> Result<ServiceResponse<EitherBody<B>>, Error> {
+    next: Next<BoxBody>,
+) -> Result<ServiceResponse, Error> {
     let _call = Call::begin(&request);
     let head = request.head();
     let target = head
@@ -36,7 +36,7 @@ pub async fn layer<B: MessageBody>(
         .map_or(0, |target| target.as_str().len());
     let limit = limit.get_ref().0;
     if target + fields(&head.headers) <= limit {
-        return Ok(next.call(request).await?.map_into_left_body());
+        return next.call(request).await;
     }
     let problem = Problem::new(
         Code::HeadTooLarge,
@@ -50,9 +50,7 @@ pub async fn layer<B: MessageBody>(
         hits.of(LimitName::HeadBytes).inc();
     }
     let problem = problem.of_limit(LimitName::HeadBytes);
-    Ok(request
-        .into_response(problem.error_response())
-        .map_into_right_body())
+    Ok(request.into_response(problem.error_response()))
 }
 
 fn fields(headers: &HeaderMap) -> usize {

@@ -71,7 +71,7 @@ pub async fn get(
     let admitted = admission::admit(&request, &grant, &public).await;
     let admitted = admitted.map_err(refuse)?;
     let opening = opening(&wanted, Shape::Poll(terms), (admitted.id, &grant), &public);
-    let mut poll = streams.open(&opening, peer, admitted, Caller::of(&request));
+    let mut poll = streams.open(&opening, peer, admitted.places, Caller::of(&request));
     let answer = tokio::select! {
         answer = poll_fn(|context| Pin::new(&mut poll).poll_next(context)) => answer,
         () = closed(watch) => None,

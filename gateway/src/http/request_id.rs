@@ -4,7 +4,7 @@
 use std::rc::Rc;
 
 use actix_web::Error;
-use actix_web::body::MessageBody;
+use actix_web::body::BoxBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
@@ -65,10 +65,7 @@ fn is_fit(text: &str) -> bool {
 ///
 /// # Errors
 /// Those of the routes behind it.
-pub async fn layer<B: MessageBody>(
-    request: ServiceRequest,
-    next: Next<B>,
-) -> Result<ServiceResponse<B>, Error> {
+pub async fn layer(request: ServiceRequest, next: Next<BoxBody>) -> Result<ServiceResponse, Error> {
     let id = RequestId::of(request.headers());
     let answered = CURRENT.scope(id.clone(), next.call(request));
     let mut response = answered.await?;

@@ -9,23 +9,22 @@ use std::cell::RefCell;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use actix_web::body::{BodySize, MessageBody};
 use bytes::Bytes;
-use prometheus::local::LocalHistogram;
 use tokio::sync::{broadcast, watch};
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::admin::connections::Question;
-use super::admission::Admitted;
+use super::admission::Places;
 use super::dev::CutOrder;
 use super::peer::{Peer, PeerStreams};
 use super::told::{self, Caller};
 use crate::broker::clock::Clock;
 use crate::broker::reports::Count;
 use crate::broker::{Broker, WorkerPort};
-use crate::connection::stream::Pull;
+use crate::connection::stream::{Pull, Tally};
 use crate::connection::worker::Worker;
 use crate::connection::{Opening, StreamLimits, Transport};
 use crate::hub::exchange::{ToWorker, WorkerId};
@@ -55,9 +54,6 @@ struct Local {
     metrics: ConnectionMetrics,
     hub: HubMetrics,
     limits: LimitMetrics,
-    /// Gathered here and added to the node's at every tick: a histogram that
-    /// all workers share would cost more than the delivery it measures.
-    latency: RefCell<LocalHistogram>,
     pace: Pace,
 }
 
@@ -94,7 +90,6 @@ impl LocalStreams {
             worker: RefCell::new(Worker::new(limits, rand::random())),
             id: port.worker,
             broker,
-            latency: RefCell::new(metrics.0.delivery_latency_seconds.local()),
             pace: Pace::new(&metrics.0),
             metrics: metrics.0,
             hub: metrics.1,
@@ -116,18 +111,15 @@ impl LocalStreams {
         &self,
         opening: &Opening,
         peer: Peer,
-        admitted: Admitted,
+        places: Places,
         caller: Caller,
     ) -> StreamBody {
         let shared = peer.shared();
         let transport = BodyTransport { waker: None, peer };
-        let key = self
-            .0
-            .worker
-            .borrow_mut()
-            .open(opening, transport, self.0.broker.clock().now());
+        let now = self.0.broker.clock().now();
+        let key = self.0.worker.borrow_mut().open(opening, transport, now);
         self.end_if_revoked(key, &opening.holder);
-        if !admitted.is_own() {
+        if !places.is_own() {
             self.0.metrics.opened.inc();
             self.0.metrics.open.inc();
         }
@@ -136,10 +128,9 @@ impl LocalStreams {
             streams: self.clone(),
             key,
             shared,
-            empty_polls: EmptyPolls::new(Instant::now()),
-            busy: false,
+            empty_polls: EmptyPolls::new(now),
             caller,
-            admitted,
+            places,
         }
     }
 
@@ -207,7 +198,6 @@ impl LocalStreams {
         let mut worker = self.0.worker.borrow_mut();
         worker.tick(now);
         self.0.pace.tell(worker.lag(), worker.seats());
-        self.0.latency.borrow().flush();
     }
 
     fn subscribers(&self) -> Count {
@@ -229,40 +219,37 @@ impl LocalStreams {
         }
     }
 
-    fn pull(&self, key: usize, context: &Context<'_>) -> Pull {
-        let clock = self.0.broker.clock();
+    fn pull(&self, key: usize, now: Duration, context: &Context<'_>) -> Pull {
         let mut worker = self.0.worker.borrow_mut();
-        let pull = worker.pull(key, clock.now(), clock.wall());
+        let pull = worker.pull(key, now);
         if pull == Pull::Pending
             && let Some(transport) = worker.transport(key)
         {
             transport.waker = Some(context.waker().clone());
         }
-        self.count(&mut worker);
+        self.count(worker.tally());
         drop(worker);
         self.send_questions();
         pull
     }
 
     /// Moves what has been delivered into the metrics.
-    fn count(&self, worker: &mut Worker<BodyTransport>) {
-        let tally = worker.tally();
-        let metrics = &self.0.metrics;
-        let latency = self.0.latency.borrow_mut();
+    fn count(&self, tally: &mut Tally) {
         let replayed = std::mem::take(&mut tally.replayed);
         let ephemerals = std::mem::take(&mut tally.ephemerals);
-        let live = tally.latencies.len() as u64;
-        metrics.delivered.inc_by(live + replayed + ephemerals);
-        for millis in tally.latencies.drain(..) {
-            if millis < 0 {
-                metrics.latency_clamped.inc();
-            }
-            let millis = u32::try_from(millis.max(0)).unwrap_or(u32::MAX);
-            latency.observe(f64::from(millis) / 1_000.0);
+        let pace = &self.0.pace;
+        pace.delivered(
+            &mut tally.published,
+            replayed + ephemerals,
+            self.0.broker.clock(),
+        );
+        if replayed > 0 {
+            self.0.hub.replay_events.inc_by(replayed);
         }
-        self.0.hub.replay_events.inc_by(replayed);
         let cut = std::mem::take(&mut tally.cut_answers);
-        self.0.limits.hits.of(LimitName::PageBytes).inc_by(cut);
+        if cut > 0 {
+            self.0.limits.hits.of(LimitName::PageBytes).inc_by(cut);
+        }
         for reason in tally.resets.drain(..) {
             self.0.hub.resets_told.of(reason).inc();
         }
@@ -301,7 +288,7 @@ impl LocalStreams {
         metrics
             .duration_seconds
             .observe(ended.duration.as_secs_f64());
-        self.0.pace.tell_bytes();
+        self.0.pace.tell_written();
         told::stream_end(&ended, reason, caller);
     }
 }
@@ -326,10 +313,8 @@ pub struct StreamBody {
     /// Set for HTTP/2, whose streams do not notice that their connection is gone.
     shared: Option<Rc<PeerStreams>>,
     empty_polls: EmptyPolls,
-    /// Ended for [`BusyClient`].
-    busy: bool,
     caller: Caller,
-    admitted: Admitted,
+    places: Places,
 }
 
 impl StreamBody {
@@ -348,11 +333,11 @@ pub struct BusyClient;
 /// Polls of a body since its last bytes, within [`EMPTY_POLLS_WINDOW`].
 struct EmptyPolls {
     count: u32,
-    since: Instant,
+    since: Duration,
 }
 
 impl EmptyPolls {
-    fn new(now: Instant) -> EmptyPolls {
+    fn new(now: Duration) -> EmptyPolls {
         EmptyPolls {
             count: 0,
             since: now,
@@ -364,12 +349,15 @@ impl EmptyPolls {
         self.count = 0;
     }
 
-    /// Counts one more; whether they are too many.
-    fn are_too_many(&mut self, now: Instant) -> bool {
-        if now.saturating_duration_since(self.since) > EMPTY_POLLS_WINDOW {
+    /// Counts one more.
+    fn count(&mut self, now: Duration) {
+        if now.saturating_sub(self.since) > EMPTY_POLLS_WINDOW {
             *self = EmptyPolls::new(now);
         }
         self.count += 1;
+    }
+
+    fn are_too_many(&self) -> bool {
         self.count >= EMPTY_POLLS
     }
 }
@@ -389,20 +377,21 @@ impl MessageBody for StreamBody {
         if body.shared.as_ref().is_some_and(|shared| shared.has_gone()) {
             return Poll::Ready(None);
         }
-        match body.streams.pull(body.key, context) {
+        let now = body.streams.0.broker.clock().now();
+        match body.streams.pull(body.key, now, context) {
             Pull::Bytes(bytes) => {
-                if !body.admitted.is_own() {
+                if !body.places.is_own() {
                     body.streams.0.pace.wrote(bytes.len());
                 }
                 body.empty_polls.forget();
                 Poll::Ready(Some(Ok(bytes)))
             }
             Pull::End => Poll::Ready(None),
-            Pull::Pending if body.empty_polls.are_too_many(Instant::now()) => {
-                body.busy = true;
-                Poll::Ready(Some(Err(BusyClient)))
-            }
             Pull::Pending => {
+                body.empty_polls.count(now);
+                if body.empty_polls.are_too_many() {
+                    return Poll::Ready(Some(Err(BusyClient)));
+                }
                 if let Some(shared) = &body.shared {
                     shared.wake_when_gone(body.key, context.waker());
                 }
@@ -417,8 +406,9 @@ impl Drop for StreamBody {
         if let Some(shared) = &self.shared {
             shared.forget(self.key);
         }
-        let instead = self.busy.then_some(CloseReason::TransportError);
-        let caller = (!self.admitted.is_own()).then_some(&self.caller);
+        let busy = self.empty_polls.are_too_many();
+        let instead = busy.then_some(CloseReason::TransportError);
+        let caller = (!self.places.is_own()).then_some(&self.caller);
         self.streams.close(self.key, instead, caller);
     }
 }
@@ -429,16 +419,20 @@ mod tests {
 
     #[test]
     fn only_polls_that_give_nothing_again_and_again_are_too_many() {
-        let now = Instant::now();
+        let now = Duration::from_secs(1);
         let mut polls = EmptyPolls::new(now);
         for _ in 0..EMPTY_POLLS * 4 {
-            assert!(!polls.are_too_many(now), "a fast reader is no spinning one");
+            polls.count(now);
+            assert!(!polls.are_too_many(), "a fast reader is no spinning one");
             polls.forget();
         }
         for _ in 1..EMPTY_POLLS {
-            assert!(!polls.are_too_many(now));
+            polls.count(now);
+            assert!(!polls.are_too_many());
         }
-        assert!(polls.are_too_many(now));
-        assert!(!polls.are_too_many(now + EMPTY_POLLS_WINDOW * 2));
+        polls.count(now);
+        assert!(polls.are_too_many());
+        polls.count(now + EMPTY_POLLS_WINDOW * 2);
+        assert!(!polls.are_too_many());
     }
 }

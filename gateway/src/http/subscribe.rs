@@ -137,7 +137,7 @@ async fn subscribe(
         MediaType::Ndjson => Shape::Ndjson,
     };
     let opening = opening(&wanted, shape, (admitted.id, &grant), public);
-    let body = streams.open(&opening, peer, admitted, Caller::of(request));
+    let body = streams.open(&opening, peer, admitted.places, Caller::of(request));
     Ok(stream_head(request, media_type).body(body))
 }
 

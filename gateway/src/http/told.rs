@@ -21,7 +21,8 @@ use crate::reasons::{CloseReason, PublishOutcome};
 #[derive(Clone, Debug, Default)]
 pub struct Caller {
     request_id: Option<RequestId>,
-    trace: Option<TraceContext>,
+    /// Boxed, since few streams have one.
+    trace: Option<Box<TraceContext>>,
 }
 
 impl Caller {
@@ -30,7 +31,7 @@ impl Caller {
     pub fn of(request: &HttpRequest) -> Caller {
         Caller {
             request_id: RequestId::current(),
-            trace: trace(request.headers()),
+            trace: trace(request.headers()).map(Box::new),
         }
     }
 }
@@ -62,7 +63,7 @@ impl Refused {
 }
 
 /// A request that was refused.
-pub(super) fn refusal<B>(response: &ServiceResponse<B>, id: &RequestId) {
+pub(super) fn refusal(response: &ServiceResponse, id: &RequestId) {
     if !tracing::enabled!(Level::DEBUG) {
         return;
     }
@@ -124,8 +125,8 @@ pub(super) fn stream_end(ended: &Ended, reason: CloseReason, caller: &Caller) {
                 channels,
                 connection_id = %id,
                 request_id = caller.request_id.as_ref().map(RequestId::as_str),
-                trace_id = caller.trace.map(|trace| display(trace.trace_id())),
-                span_id = caller.trace.map(|trace| display(trace.span_id())),
+                trace_id = caller.trace.as_ref().map(|trace| display(trace.trace_id())),
+                span_id = caller.trace.as_ref().map(|trace| display(trace.span_id())),
                 $text
             )
         };

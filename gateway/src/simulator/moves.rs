@@ -160,12 +160,10 @@ impl Simulation {
             return;
         };
         let (n, w) = (session.gateway, session.worker);
-        let wall = self.redis.wall(self.now);
         let now = super::node::clock(self.now);
         let worker = &mut self.gateways[n].threads[w].worker;
         if client.stalled_until <= self.now
-            && let crate::connection::stream::Pull::Bytes(bytes) =
-                worker.pull(session.key, now, wall)
+            && let crate::connection::stream::Pull::Bytes(bytes) = worker.pull(session.key, now)
         {
             let part = self.rng.random_range(0..=bytes.len());
             self.counters.count("fault block cut");

@@ -131,16 +131,15 @@ impl Simulation {
             return;
         };
         let (n, w) = (session.gateway, session.worker);
-        let wall = self.redis.wall(self.now);
         let thread = &mut self.gateways[n].threads[w];
         let wait = client.stalled_until.max(thread.busy_until);
         if wait > self.now {
             self.at(wait, Due::Pull(number, dials));
             return;
         }
-        let pull = thread.worker.pull(session.key, clock(self.now), wall);
+        let pull = thread.worker.pull(session.key, clock(self.now));
         let tally = thread.worker.tally();
-        tally.latencies.clear();
+        tally.published.clear();
         tally.resets.clear();
         if tally.unlinked > 0 {
             self.fail(format!("node {n} worker {w}: a frame did not link"));

@@ -323,7 +323,9 @@ fn every_reader_of_a_channel_gets_everything(#[case] backend: Backend) {
     for stream in &mut streams {
         assert_eq!(stream.data(20), numbers(1, 20));
     }
-    assert_eq!(node.metric("sluice_events_delivered_total"), 400.0);
+    wait("each delivery is counted", &400.0, PATIENCE, || {
+        node.metric("sluice_events_delivered_total")
+    });
     streams.clear();
     wait("all are gone", &0.0, PATIENCE, || {
         node.metric("sluice_connections")

@@ -104,10 +104,7 @@ impl<T: Transport> Stream<T> {
             Entry::Event(frame) => {
                 let delivered = self.deliver(index, frame, true, around, sheet);
                 if delivered {
-                    around
-                        .tally
-                        .latencies
-                        .push(latency(frame.position, around.wall));
+                    around.tally.published.push(frame.position.id().ms);
                 }
                 delivered
             }
@@ -236,12 +233,4 @@ impl<T: Transport> Stream<T> {
         around.questions.push((index, Start::After(place), None));
         false
     }
-}
-
-/// Milliseconds from publish to now.
-fn latency(published: Position, wall: u64) -> i64 {
-    let published = i64::try_from(published.id().ms).unwrap_or(i64::MAX);
-    i64::try_from(wall)
-        .unwrap_or(i64::MAX)
-        .saturating_sub(published)
 }

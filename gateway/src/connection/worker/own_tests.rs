@@ -15,7 +15,7 @@ fn the_nodes_own_stream_is_none_of_the_users() {
     answer(&mut worker, "_canary.n", 7, now);
     publish(&mut worker, "_canary.n", 8, now);
     assert!(text(pull(&mut worker, own, now)).contains("data: "));
-    assert!(worker.tally().latencies.is_empty() && worker.tally().replays.is_empty());
+    assert!(worker.tally().published.is_empty() && worker.tally().replays.is_empty());
     let all = Whom::default();
     for users in 0..=1 {
         assert_eq!((worker.streams(), worker.seats()), (users, users));

@@ -125,7 +125,7 @@ fn publish(worker: &mut Worker<Peer>, channel: &str, n: u64, now: Duration) {
 }
 
 fn pull(worker: &mut Worker<Peer>, key: usize, now: Duration) -> Pull {
-    worker.pull(key, now, 0)
+    worker.pull(key, now)
 }
 
 fn text(pull: Pull) -> String {

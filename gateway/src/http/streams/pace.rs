@@ -6,15 +6,19 @@ use std::time::Duration;
 use prometheus::IntGauge;
 use prometheus::local::LocalHistogram;
 
+use crate::broker::clock::Clock;
 use crate::connection::worker::lag::Lag;
 use crate::metrics::{ConnectionMetrics, Part};
 
 pub(super) struct Pace {
     metrics: ConnectionMetrics,
+    latency: LocalHistogram,
     ring_lag: LocalHistogram,
     fanout: LocalHistogram,
     /// Written and not told yet.
     bytes: Cell<u64>,
+    /// Events among them.
+    events: Cell<u64>,
     /// This worker's parts of what is told of all.
     lag: Part,
     lagging: Cell<usize>,
@@ -24,11 +28,13 @@ pub(super) struct Pace {
 impl Pace {
     pub(super) fn new(metrics: &ConnectionMetrics) -> Pace {
         Pace {
+            latency: metrics.delivery_latency_seconds.local(),
             ring_lag: metrics.ring_lag_seconds.local(),
             fanout: metrics.fanout_seconds.local(),
             lag: metrics.lag_events.part(),
             metrics: metrics.clone(),
             bytes: Cell::new(0),
+            events: Cell::new(0),
             lagging: Cell::new(0),
             seats: Cell::new(0),
         }
@@ -41,6 +47,23 @@ impl Pace {
         self.fanout.observe(since(woken));
     }
 
+    /// Streams have been given live events, published when `published` says in Unix milliseconds, and so many others.
+    pub(super) fn delivered(&self, published: &mut Vec<u64>, others: u64, clock: &Clock) {
+        let events = published.len() as u64 + others;
+        self.events.set(self.events.get() + events);
+        if published.is_empty() {
+            return;
+        }
+        let wall = clock.wall();
+        for published in published.drain(..) {
+            if published > wall {
+                self.metrics.latency_clamped.inc();
+            }
+            let millis = u32::try_from(wall.saturating_sub(published)).unwrap_or(u32::MAX);
+            self.latency.observe(f64::from(millis) / 1_000.0);
+        }
+    }
+
     /// A stream has given bytes to its connection.
     pub(super) fn wrote(&self, bytes: usize) {
         self.bytes.set(self.bytes.get() + bytes as u64);
@@ -50,13 +73,15 @@ impl Pace {
         self.lag.set(lag.most);
         change(&self.metrics.lagging, &self.lagging, lag.lagging);
         change(&self.metrics.subscriptions, &self.seats, seats);
+        self.latency.flush();
         self.ring_lag.flush();
         self.fanout.flush();
-        self.tell_bytes();
+        self.tell_written();
     }
 
-    pub(super) fn tell_bytes(&self) {
+    pub(super) fn tell_written(&self) {
         self.metrics.bytes_sent.inc_by(self.bytes.take());
+        self.metrics.delivered.inc_by(self.events.take());
     }
 }
 

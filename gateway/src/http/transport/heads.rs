@@ -3,15 +3,14 @@
 
 use std::io;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::Context;
-use std::time::Duration;
 
 use tokio::time::{Sleep, sleep};
 
 use super::Transport;
 use super::socket::Io;
 use crate::http::peer::PeerStreams;
-use crate::metrics::Counters;
 use crate::reasons::TransportEnd;
 
 /// What a client hears whose head does not come (RFC 9110, section 15.5.9).
@@ -66,8 +65,7 @@ fn is_token(byte: u8) -> bool {
 
 /// One HTTP/1.1 connection between its requests.
 pub(super) struct Http1Side {
-    head_timeout: Duration,
-    ended: Counters<TransportEnd>,
+    transport: Rc<Transport>,
     names: FieldNames,
     /// Requests that had begun at the last look.
     begun: u64,
@@ -78,13 +76,12 @@ pub(super) struct Http1Side {
 }
 
 impl Http1Side {
-    pub(super) fn new(transport: &Transport) -> Http1Side {
+    pub(super) fn new(transport: Rc<Transport>) -> Http1Side {
         Http1Side {
-            head_timeout: transport.head_timeout,
-            ended: transport.ended.clone(),
             names: FieldNames::default(),
             begun: 0,
             head_end: Some(Box::pin(sleep(transport.head_timeout))),
+            transport,
             is_silent: true,
         }
     }
@@ -109,7 +106,7 @@ impl Http1Side {
         }
         // However busily it trickles, its time is what it is.
         if !read.is_empty() && begun > 0 && !peer.is_busy() && self.head_end.is_none() {
-            self.head_end = Some(Box::pin(sleep(self.head_timeout)));
+            self.head_end = Some(Box::pin(sleep(self.transport.head_timeout)));
         }
         let end = self.head_end.as_mut();
         match end.is_some_and(|end| end.as_mut().poll(context).is_ready()) {
@@ -131,7 +128,7 @@ impl Http1Side {
         context: &mut Context<'_>,
         end: TransportEnd,
     ) -> io::Error {
-        self.ended.of(end).inc();
+        self.transport.ended.of(end).inc();
         tracing::debug!(cause = %end, "an HTTP/1.1 connection is ended");
         let answer = if end == TransportEnd::FieldName {
             // It may stand behind a request whose answer is on its way: nothing is to be written into that.

@@ -6,13 +6,15 @@
 use std::fmt;
 use std::io;
 use std::net::TcpListener;
+use std::rc::Rc;
 use std::time::Duration;
 
 use actix_http::body::MessageBody;
 use actix_http::{HttpService, Request, Response};
 use actix_server::ServerBuilder;
 use actix_service::{
-    IntoServiceFactory, Service, ServiceFactory, ServiceFactoryExt as _, fn_service, map_config,
+    IntoServiceFactory, Service, ServiceFactory, ServiceFactoryExt as _, boxed, fn_service,
+    map_config,
 };
 use actix_web::Error;
 use actix_web::dev::AppConfig;
@@ -67,7 +69,10 @@ where
             .local_addr(address)
             .on_connect_ext(|socket: &Socket, data| peer::accept(socket, data))
             .finish(map_config(app, |()| AppConfig::default()));
-        let transport = transport.clone();
-        fn_service(move |socket: TcpStream| transport.clone().open(socket)).and_then(http)
+        let transport = Rc::new(transport.clone());
+        let connections =
+            fn_service(move |socket: TcpStream| Rc::clone(&transport).open(socket)).and_then(http);
+        // actix-server's task of a connection has room for its future twice. Boxed, that is twice a pointer.
+        boxed::factory(connections)
     })
 }

@@ -10,6 +10,7 @@ use std::cell::Cell;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -77,7 +78,7 @@ impl Transport {
     ///
     /// # Errors
     /// A client that says nothing in time, nothing that can be understood, or goes away.
-    async fn open(self, socket: TcpStream) -> Result<Connection, DispatchError> {
+    async fn open(self: Rc<Self>, socket: TcpStream) -> Result<Connection, DispatchError> {
         // First of all: a handshake that falls silent must end by these, too.
         if let Err(error) = peer::set_options(&socket, self.sockets) {
             tracing::debug!(%error, "a socket option was refused");
@@ -105,9 +106,9 @@ impl Transport {
             }
         };
         let socket = if let Protocol::Http2 = protocol {
-            Socket::http2(io, early, &self, Instant::now())
+            Socket::http2(io, early, self, Instant::now())
         } else {
-            Socket::http1(io, early, &self)
+            Socket::http1(io, early, self)
         };
         let socket = socket.in_place(place, counted);
         Ok((socket, protocol, address))
@@ -149,7 +150,8 @@ async fn begin(
         let (early, protocol) = first_bytes(&mut socket, is_silent).await?;
         return Ok((Io::Plain(socket), early, protocol));
     };
-    let stream = TlsAcceptor::from(tls).accept(socket).await?;
+    // A handshake is large, and each connection keeps room for the largest of its states, whether it comes to that or not.
+    let stream = Box::pin(TlsAcceptor::from(tls).accept(socket)).await?;
     let protocol = match stream.get_ref().1.alpn_protocol() {
         Some(ALPN_HTTP2) => Protocol::Http2,
         Some(_) | None => Protocol::Http1,

@@ -5,7 +5,7 @@ use std::net::Shutdown;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use actix_web::rt::net::TcpStream;
 use bytes::{Buf as _, BytesMut};
@@ -14,12 +14,11 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 use tokio_rustls::server::TlsStream;
 
-use super::frames::{Guard, Http2Limits, announce};
+use super::frames::{Guard, announce};
 use super::heads::Http1Side;
 use super::{Place, Transport};
 use crate::http::peer::PeerStreams;
 use crate::lifecycle::Permit;
-use crate::metrics::Counters;
 use crate::reasons::TransportEnd;
 
 pub(super) enum Io {
@@ -39,15 +38,13 @@ pub struct Socket {
 }
 
 enum Side {
-    Http1(Box<Http1Side>),
+    Http1(Http1Side),
     Http2(Box<Http2Side>),
 }
 
 struct Http2Side {
     guard: Guard,
-    limits: Http2Limits,
-    head_timeout: Duration,
-    ended: Counters<TransportEnd>,
+    transport: Rc<Transport>,
     /// The gateway's first frame, until it is complete.
     first: Option<Vec<u8>>,
     /// Taken for sent, still to be written: the first frame.
@@ -59,19 +56,17 @@ struct Http2Side {
 }
 
 impl Socket {
-    pub(super) fn http1(io: Io, early: BytesMut, transport: &Transport) -> Socket {
-        Socket::new(io, early, Side::Http1(Box::new(Http1Side::new(transport))))
+    pub(super) fn http1(io: Io, early: BytesMut, transport: Rc<Transport>) -> Socket {
+        Socket::new(io, early, Side::Http1(Http1Side::new(transport)))
     }
 
-    pub(super) fn http2(io: Io, early: BytesMut, transport: &Transport, now: Instant) -> Socket {
+    pub(super) fn http2(io: Io, early: BytesMut, transport: Rc<Transport>, now: Instant) -> Socket {
         let side = Http2Side {
             guard: Guard::new(transport.http2, now),
-            limits: transport.http2,
-            head_timeout: transport.head_timeout,
-            ended: transport.ended.clone(),
+            head_end: Some(Box::pin(sleep(transport.head_timeout))),
+            transport,
             first: Some(Vec::new()),
             pending: BytesMut::new(),
-            head_end: Some(Box::pin(sleep(transport.head_timeout))),
             is_silent: true,
         };
         Socket::new(io, early, Side::Http2(Box::new(side)))
@@ -170,7 +165,7 @@ impl Http2Side {
             self.head_end = None;
         }
         if self.guard.is_in_block() && self.head_end.is_none() {
-            self.head_end = Some(Box::pin(sleep(self.head_timeout)));
+            self.head_end = Some(Box::pin(sleep(self.transport.head_timeout)));
         }
         Ok(())
     }
@@ -187,7 +182,7 @@ impl Http2Side {
 
     /// Ends the connection: the client is told if there is room in the socket, and nothing is waited for.
     fn end(&mut self, io: &mut Io, context: &mut Context<'_>, end: TransportEnd) -> io::Error {
-        self.ended.of(end).inc();
+        self.transport.ended.of(end).inc();
         tracing::debug!(cause = %end, "an HTTP/2 connection is ended");
         let goaway = self.guard.goaway(end).filter(|_| self.pending.is_empty());
         if let Some(frame) = goaway
@@ -219,7 +214,7 @@ impl Http2Side {
             return true;
         };
         first.extend_from_slice(bytes);
-        if let Some(told) = announce(first, &self.limits) {
+        if let Some(told) = announce(first, &self.transport.http2) {
             self.pending.extend_from_slice(&told);
             self.first = None;
         }
