@@ -59,6 +59,16 @@ async fn an_image_is_its_program_and_nothing_else() {
                 );
             }
             configured(&image, target, program)?;
+            if target == "gateway" {
+                let container = image.container(lab.dir(), "version", "127.0.0.1")?;
+                let said = container.run(&[program, "--version"]).await?.output()?;
+                let commit = said.trim_end().strip_suffix(')').context(said.clone())?;
+                let (_, commit) = commit.split_once(" (").context("a commit")?;
+                ensure!(
+                    commit.starts_with(|one: char| one.is_ascii_hexdigit()),
+                    "{said}"
+                );
+            }
         }
         Ok(())
     })

@@ -14,6 +14,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use super::rare::Rare;
 use super::redis::DataLink;
 use crate::hub::exchange::WorkerId;
+use crate::version::VERSION;
 
 /// Most channels of a report, those with most subscribers first.
 const REPORTED_CHANNELS: usize = 10_000;
@@ -141,7 +142,7 @@ impl Counters {
         let owned = |(channel, subscribers): (&Channel, usize)| (channel.clone(), subscribers);
         Report {
             node,
-            version: env!("CARGO_PKG_VERSION"),
+            version: VERSION,
             at,
             connections: self.known.iter().map(|count| count.streams).sum(),
             channels: channels.into_iter().map(owned).collect(),
@@ -234,9 +235,8 @@ mod tests {
             subscribers: vec![(channel("b"), 2), (channel("c"), 1)],
         };
         let json = serde_json::to_string(&counters.report("host:1", 7)).expect("JSON");
-        let version = env!("CARGO_PKG_VERSION");
         let expected = format!(
-            r#"{{"node":"host:1","version":"{version}","at":7,"connections":7,"channels":{{"b":4,"a":1,"c":1}},"channels_left_out":0}}"#
+            r#"{{"node":"host:1","version":"{VERSION}","at":7,"connections":7,"channels":{{"b":4,"a":1,"c":1}},"channels_left_out":0}}"#
         );
         assert_eq!(json, expected);
     }

@@ -62,7 +62,7 @@ pub struct Canary {
     retry_at: Instant,
     /// Streams lost, one after the other, without having found their place.
     lost: u32,
-    /// What went wrong last.
+    /// What went wrong in the probe.
     why: String,
     /// Probes that have failed since the last one that did not.
     failed: u64,
@@ -158,11 +158,17 @@ impl Canary {
     }
 
     async fn probe(&mut self) -> CanaryOutcome {
+        self.why.clear();
         let until = Instant::now() + self.settings.timeout;
         match timeout_at(until, self.attempt()).await {
             Ok(outcome) => outcome,
             Err(_) => match self.place {
-                Place::Unanswered => CanaryOutcome::StreamFailed,
+                Place::Unanswered => {
+                    if self.why.is_empty() {
+                        "the listener did not answer in time".clone_into(&mut self.why);
+                    }
+                    CanaryOutcome::StreamFailed
+                }
                 Place::Waiting | Place::Known => {
                     "it was not read back in time".clone_into(&mut self.why);
                     CanaryOutcome::Timeout

@@ -12,6 +12,7 @@ use super::problem::{self, Code, Problem};
 use crate::health::{Broker, Health, Phase, Readiness};
 use crate::metrics::Metrics;
 use crate::revocations::Revocations;
+use crate::version;
 
 /// What the probes report on.
 #[derive(Clone)]
@@ -57,7 +58,8 @@ impl Probes {
             "phase": phase,
             "broker": broker,
             "revocations": if self.revocations.is_known() { "known" } else { "unknown" },
-            "version": env!("CARGO_PKG_VERSION"),
+            "version": version::VERSION,
+            "commit": version::COMMIT,
         })
     }
 }

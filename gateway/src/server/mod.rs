@@ -41,6 +41,7 @@ use crate::http::transport::{Transport, listen::listen};
 use crate::lifecycle::{Admission, Drain};
 use crate::metrics::{LagWatch, Metrics};
 use crate::reasons::ThreadClass;
+use crate::version;
 
 /// Bound sockets: tests bind port 0, and nothing is bound before the configuration is proved.
 pub struct Listeners {
@@ -156,8 +157,8 @@ fn announce(config: &Config, listeners: &Listeners) -> std::io::Result<()> {
     let admin = listeners.admin.local_addr()?;
     let tls = config.tls.certificate_file.is_some();
     let node = settings::node_name(config);
-    let version = env!("CARGO_PKG_VERSION");
-    tracing::info!(node, version, %public, tls, %admin, "listening");
+    let (version, commit) = (version::VERSION, version::COMMIT);
+    tracing::info!(node, version, commit, %public, tls, %admin, "listening");
     let limits = &config.limits;
     let of_one_client = [
         limits.sockets_per_ip,

@@ -149,7 +149,7 @@ fn the_canary_takes_nobodys_place_and_is_refused_by_no_limit() {
 /// Where even sockets are used up its stream stays as it is; ended, no other can begin, and that is told as what it is.
 #[test]
 fn without_a_socket_to_be_had_its_stream_fails_and_heals() {
-    let node = Node::embedded(&[
+    let node = Process::start(&[
         ("CANARY__ENABLED", "true"),
         ("CANARY__INTERVAL", "100ms"),
         ("CANARY__TIMEOUT", "1s"),
@@ -157,8 +157,7 @@ fn without_a_socket_to_be_had_its_stream_fails_and_heals() {
         ("HTTP__HEAD_TIMEOUT", "1m"),
         ("STREAM__MAX_AGE", "2s"),
         ("STREAM__HEARTBEAT", "1s"),
-    ])
-    .ready();
+    ]);
     find("it sings", PATIENCE, || {
         (node.metric(OK) >= 1.0).then_some(())
     });
@@ -168,7 +167,14 @@ fn without_a_socket_to_be_had_its_stream_fails_and_heals() {
     find("it has no stream", PATIENCE, || {
         (node.metric(stream_failed) >= 1.0).then_some(())
     });
-    assert_eq!(node.readiness(), Some(200));
+    assert_eq!(call(node.admin, "GET", "/readyz", &[], b"").status, 200);
+    find("the log says why", PATIENCE, || {
+        let log = node.log();
+        let mut lines = log.lines();
+        let line = lines.find(|line| line.contains("the canary fails"))?;
+        (line.contains("stream_failed") && line.contains("the listener did not answer in time"))
+            .then_some(())
+    });
     drop(sockets);
     let before = node.metric(OK);
     find("it is well again", PATIENCE, || {

@@ -247,11 +247,14 @@ impl<'a> Site<'a> {
     }
 }
 
-/// What it says of its version.
+/// What it says of its version, and of the commit.
 async fn version(node: &Node) -> Result<String> {
     let metrics = node.metrics().await?;
-    let version = metrics.label("sluice_build_info", "version");
-    Ok(version.unwrap_or("not told").to_owned())
+    let told = |label| {
+        let told = metrics.label("sluice_build_info", label);
+        told.unwrap_or("not told").to_owned()
+    };
+    Ok(format!("{} ({})", told("version"), told("commit")))
 }
 
 /// The program that its process runs.
