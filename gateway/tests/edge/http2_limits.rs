@@ -1,12 +1,12 @@
 //! What a hostile HTTP/2 client may do on one connection, frame by frame (RFC 9113, section 10.5).
 
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 use rstest::rstest;
 
 use crate::clients::{Connection, block_on};
-use crate::harness::http::{Events, connect};
+use crate::harness::http::Events;
 use crate::harness::node::Node;
 use crate::harness::process::Process;
 use crate::harness::{PATIENCE, find, wait};
@@ -290,27 +290,6 @@ fn more_names_than_a_map_can_hold_do_not_panic() {
     });
     assert!(!node.log().contains("panicked"), "{}", node.log());
     assert!(Raw::open(node.public).answers());
-}
-
-/// A head that falls silent in its middle, or never begins: ended in the time for a head.
-#[rstest]
-#[case::half_a_preface(b"PRI * HTTP/2.0\r\n\r\n".to_vec())]
-#[case::no_settings(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec())]
-#[case::no_end_of_headers([b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(), frame(SETTINGS, 0, 0, &[]), frame(HEADERS, 0, 1, &block("/"))].concat())]
-fn a_slow_head_ends_the_connection(#[case] sent: Vec<u8>) {
-    let node = Node::embedded(&[("HTTP__HEAD_TIMEOUT", "500ms")]).ready();
-    let mut socket = connect(node.public).expect("connected");
-    let since = Instant::now();
-    socket.write_all(&sent).expect("sent");
-    socket.read_to_end(&mut Vec::new()).unwrap_or_default();
-    let took = since.elapsed();
-    assert!(
-        took >= Duration::from_millis(400) && took < Duration::from_secs(5),
-        "{took:?}"
-    );
-    wait("counted", &1.0, PATIENCE, || {
-        node.metric(&ended("head_timeout"))
-    });
 }
 
 /// A connection without a stream is closed though its client answers every PING; one with a stream is not.

@@ -22,6 +22,7 @@ mod healthcheck;
 mod history;
 mod http2;
 mod http2_limits;
+mod http2_slow;
 mod jwks;
 mod keys;
 mod limits;

@@ -114,8 +114,12 @@ impl Walk {
         Some(head)
     }
 
+    fn is_past_payload(&self) -> bool {
+        self.skip == 0
+    }
+
     fn is_between_frames(&self) -> bool {
-        self.skip == 0 && self.have == 0
+        self.is_past_payload() && self.have == 0
     }
 }
 
@@ -155,20 +159,38 @@ struct Ends {
     gateway: bool,
 }
 
+/// How far a client's beginning has come: its preface, then SETTINGS (RFC 9113, section 3.4).
+#[derive(Clone, Copy)]
+enum Beginning {
+    NoFrame,
+    Settings,
+    /// Another frame came first. The library may bear it, or end the connection.
+    Wrong,
+    Over,
+}
+
+#[derive(Clone, Copy)]
+struct Block {
+    bytes: usize,
+    since: Instant,
+}
+
 /// Watches both directions of one connection.
 pub struct Guard {
     limits: Http2Limits,
     received: Walk,
     sent: Walk,
-    /// A first frame has come, which is the client's SETTINGS.
-    has_begun: bool,
+    began_at: Instant,
+    beginning: Beginning,
+    /// The frame that arrived last, until its payload is over.
+    arriving: Option<Head>,
     open: HashMap<u32, Ends>,
     /// The last stream that the client has opened.
     last: u32,
     /// Since when no stream is open.
     idle_since: Instant,
-    /// Bytes of the header block that is arriving.
-    block: Option<usize>,
+    /// The header block that is arriving.
+    block: Option<Block>,
     resets: Bucket,
     control: Bucket,
     windows: Bucket,
@@ -183,7 +205,9 @@ impl Guard {
             limits,
             received: Walk::after(PREFACE.len()),
             sent: Walk::after(0),
-            has_begun: false,
+            began_at: now,
+            beginning: Beginning::NoFrame,
+            arriving: None,
             open: HashMap::new(),
             last: 0,
             idle_since: now,
@@ -201,7 +225,12 @@ impl Guard {
     /// Which limit they break; the connection must end.
     pub fn received(&mut self, mut bytes: &[u8], now: Instant) -> Result<(), TransportEnd> {
         while let Some(head) = self.received.next(&mut bytes) {
+            self.over();
+            self.arriving = Some(head);
             self.take(head, now)?;
+        }
+        if self.received.is_past_payload() {
+            self.over();
         }
         Ok(())
     }
@@ -218,14 +247,12 @@ impl Guard {
         }
     }
 
-    /// Whether the client has begun as HTTP/2 does: with the preface, and a frame.
-    pub fn has_begun(&self) -> bool {
-        self.has_begun
-    }
-
-    /// Whether a header block has begun and not ended.
-    pub fn is_in_block(&self) -> bool {
-        self.block.is_some()
+    /// Since when the client's beginning is awaited, or a header block arrives; nothing where neither does.
+    pub fn head_since(&self) -> Option<Instant> {
+        match self.beginning {
+            Beginning::NoFrame | Beginning::Settings | Beginning::Wrong => Some(self.began_at),
+            Beginning::Over => self.block.map(|block| block.since),
+        }
     }
 
     /// The GOAWAY frame (RFC 9113, section 6.8) for an end; nothing where it would fall into another frame.
@@ -251,7 +278,13 @@ impl Guard {
     }
 
     fn take(&mut self, head: Head, now: Instant) -> Result<(), TransportEnd> {
-        self.has_begun = true;
+        if let Beginning::NoFrame = self.beginning {
+            let is_settings = head.kind == SETTINGS && !head.has(END_STREAM_OR_ACK);
+            self.beginning = match is_settings {
+                true => Beginning::Settings,
+                false => Beginning::Wrong,
+            };
+        }
         match head.kind {
             HEADERS => self.headers(head, now),
             CONTINUATION => self.block(head),
@@ -283,6 +316,19 @@ impl Guard {
         }
     }
 
+    /// The payload of the frame that was arriving is over, and with it what that frame ends.
+    fn over(&mut self) {
+        let Some(head) = self.arriving.take() else {
+            return;
+        };
+        if let Beginning::Settings = self.beginning {
+            self.beginning = Beginning::Over;
+        }
+        if matches!(head.kind, HEADERS | CONTINUATION) && head.has(END_HEADERS) {
+            self.block = None;
+        }
+    }
+
     fn headers(&mut self, head: Head, now: Instant) -> Result<(), TransportEnd> {
         if head.stream > self.last {
             self.last = head.stream;
@@ -291,7 +337,8 @@ impl Guard {
         if head.has(END_STREAM_OR_ACK) {
             self.end(head.stream, now, |ends| ends.client = true);
         }
-        self.block = Some(0);
+        let since = self.block.map_or(now, |block| block.since);
+        self.block = Some(Block { bytes: 0, since });
         self.block(head)?;
         let limit = if self.is_told {
             self.limits.streams
@@ -302,16 +349,13 @@ impl Guard {
     }
 
     fn block(&mut self, head: Head) -> Result<(), TransportEnd> {
-        let Some(bytes) = self.block.as_mut() else {
+        let Some(block) = self.block.as_mut() else {
             // A CONTINUATION without a beginning: the library ends the connection.
             return Ok(());
         };
         // An empty frame costs its header too.
-        *bytes += head.length + HEAD_BYTES;
-        let fits = *bytes <= self.limits.block_bytes();
-        if head.has(END_HEADERS) {
-            self.block = None;
-        }
+        block.bytes += head.length + HEAD_BYTES;
+        let fits = block.bytes <= self.limits.block_bytes();
         within(fits, TransportEnd::HeaderBlock)
     }
 

@@ -19,10 +19,15 @@ fn frame(kind: u8, flags: u8, stream: u32, length: usize) -> Vec<u8> {
 /// A guard whose client has sent its preface and knows the settings.
 fn guard(now: Instant) -> Guard {
     let mut guard = Guard::new(LIMITS, now);
-    guard.received(PREFACE, now).expect("a preface");
+    guard.received(&begun(&[]), now).expect("a beginning");
     let told = frame(SETTINGS, END_STREAM_OR_ACK, 0, 0);
     guard.received(&told, now).expect("an acknowledgement");
     guard
+}
+
+/// What a client begins with, and these frames.
+fn begun(frames: &[u8]) -> Vec<u8> {
+    [PREFACE, &frame(SETTINGS, 0, 0, 12)[..], frames].concat()
 }
 
 fn request(stream: u32) -> Vec<u8> {
@@ -106,10 +111,10 @@ fn control_frames_have_a_rate_and_window_updates_a_larger_one() {
         let control = frame(kind, 0, 0, 0);
         let sent =
             (0..=CONTROL_FRAMES_PER_SECOND).position(|_| guard.received(&control, now).is_err());
-        // The acknowledgement of the settings was one, a second ago.
+        // The settings and their acknowledgement were two, a second ago.
         assert_eq!(
             sent,
-            Some(CONTROL_FRAMES_PER_SECOND as usize - 1),
+            Some(CONTROL_FRAMES_PER_SECOND as usize - 2),
             "kind {kind}"
         );
     }
@@ -138,7 +143,7 @@ fn a_header_block_has_a_limit() {
     guard
         .received(&frame(HEADERS, 0, 1, 20), now)
         .expect("a beginning");
-    assert!(guard.is_in_block());
+    assert!(guard.head_since().is_some());
     let piece = frame(CONTINUATION, 0, 1, 0);
     let pieces = (0..most).position(|_| guard.received(&piece, now).is_err());
     assert_eq!(pieces, Some((most - 20) / HEAD_BYTES - 1));
@@ -150,7 +155,91 @@ fn a_header_block_has_a_limit() {
     guard
         .received(&frame(CONTINUATION, END_HEADERS, 1, 20), now)
         .expect("an end");
-    assert!(!guard.is_in_block());
+    assert_eq!(guard.head_since(), None);
+}
+
+/// A beginning is over with the last byte of SETTINGS, a block with the last byte of the frame that ends it, however the
+/// bytes are cut.
+#[test]
+fn a_head_is_over_with_its_last_byte() {
+    let now = Instant::now();
+    let beginning = begun(&[]);
+    let whole = request(1);
+    let pieces = [
+        frame(HEADERS, 0, 3, 20),
+        frame(CONTINUATION, 0, 3, 0),
+        frame(CONTINUATION, END_HEADERS, 3, 20),
+    ]
+    .concat();
+    let empty_end = [
+        frame(HEADERS, 0, 5, 20),
+        frame(CONTINUATION, END_HEADERS, 5, 0),
+    ]
+    .concat();
+    for block in [whole, pieces, empty_end] {
+        let ping = frame(PING, 0, 0, 8);
+        let bytes = [&beginning[..], &ping, &block, &ping].concat();
+        let begins = beginning.len() + ping.len();
+        for cut in 0..bytes.len() {
+            let is_head =
+                cut < beginning.len() || (begins + HEAD_BYTES..begins + block.len()).contains(&cut);
+            for step in [1, 7, bytes.len()] {
+                let mut guard = Guard::new(LIMITS, now);
+                for piece in bytes[..cut].chunks(step) {
+                    guard.received(piece, now).expect("within the limits");
+                }
+                assert_eq!(
+                    guard.head_since(),
+                    is_head.then_some(now),
+                    "{cut} in steps of {step}"
+                );
+            }
+        }
+    }
+}
+
+/// SETTINGS without a payload are a beginning; another frame, or an acknowledgement, is none, whatever follows.
+#[test]
+fn only_settings_are_a_beginning() {
+    let now = Instant::now();
+    let with = |first: Vec<u8>| {
+        let mut guard = Guard::new(LIMITS, now);
+        let bytes = [PREFACE, &first[..], &frame(SETTINGS, 0, 0, 0), &request(1)].concat();
+        guard
+            .received(&bytes, now + SECOND)
+            .expect("within the limits");
+        guard.head_since()
+    };
+    assert_eq!(with(frame(SETTINGS, 0, 0, 0)), None);
+    for kind in [DATA, HEADERS, PRIORITY, PING, WINDOW_UPDATE, 0x42] {
+        assert_eq!(
+            with(frame(kind, END_HEADERS, 0, 8)),
+            Some(now),
+            "kind {kind}"
+        );
+    }
+    assert_eq!(with(frame(SETTINGS, END_STREAM_OR_ACK, 0, 0)), Some(now));
+}
+
+/// A block's time is counted from its own first frame, though the block before ended in the same read.
+#[test]
+fn each_block_has_a_time_of_its_own() {
+    let now = Instant::now();
+    let mut guard = guard(now);
+    let (first, second) = (request(1), request(3));
+    guard.received(&first[..20], now + SECOND).expect("room");
+    assert_eq!(guard.head_since(), Some(now + SECOND));
+    let both = [&first[20..], &second[..20]].concat();
+    guard.received(&both, now + SECOND * 2).expect("room");
+    assert_eq!(guard.head_since(), Some(now + SECOND * 2));
+    guard
+        .received(&second[20..28], now + SECOND * 3)
+        .expect("room");
+    assert_eq!(guard.head_since(), Some(now + SECOND * 2), "a trickle");
+    guard
+        .received(&second[28..], now + SECOND * 3)
+        .expect("room");
+    assert_eq!(guard.head_since(), None);
 }
 
 /// Only a connection without a stream is idle, and it is looked at when it answers a PING.

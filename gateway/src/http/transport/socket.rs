@@ -11,7 +11,7 @@ use actix_web::rt::net::TcpStream;
 use bytes::{Buf as _, BytesMut};
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Sleep, sleep_until};
 use tokio_rustls::server::TlsStream;
 
 use super::frames::{Guard, announce};
@@ -51,6 +51,8 @@ struct Http2Side {
     pending: BytesMut,
     /// The end of the time for the client's beginning, and for a header block that is arriving.
     head_end: Option<Pin<Box<Sleep>>>,
+    /// Since when that time runs.
+    head_since: Option<Instant>,
     /// Not a byte has come.
     is_silent: bool,
 }
@@ -61,14 +63,16 @@ impl Socket {
     }
 
     pub(super) fn http2(io: Io, early: BytesMut, transport: Rc<Transport>, now: Instant) -> Socket {
-        let side = Http2Side {
+        let mut side = Http2Side {
             guard: Guard::new(transport.http2, now),
-            head_end: Some(Box::pin(sleep(transport.head_timeout))),
+            head_end: None,
+            head_since: None,
             transport,
             first: Some(Vec::new()),
             pending: BytesMut::new(),
             is_silent: true,
         };
+        side.keep_time();
         Socket::new(io, early, Side::Http2(Box::new(side)))
     }
 
@@ -156,18 +160,24 @@ impl Http2Side {
     /// Looks at bytes that have come.
     fn received(&mut self, io: &mut Io, context: &mut Context<'_>, bytes: &[u8]) -> io::Result<()> {
         self.is_silent &= bytes.is_empty();
-        let had_begun = self.guard.has_begun();
         if let Err(end) = self.guard.received(bytes, Instant::now()) {
             return Err(self.end(io, context, end));
         }
-        let begins = self.guard.has_begun() && !had_begun;
-        if begins || (had_begun && !self.guard.is_in_block()) {
-            self.head_end = None;
-        }
-        if self.guard.is_in_block() && self.head_end.is_none() {
-            self.head_end = Some(Box::pin(sleep(self.transport.head_timeout)));
-        }
+        self.keep_time();
         Ok(())
+    }
+
+    /// Each header block has a time of its own, though another ended in the same read.
+    fn keep_time(&mut self) {
+        let since = self.guard.head_since();
+        if since == self.head_since {
+            return;
+        }
+        self.head_since = since;
+        self.head_end = since.map(|since| {
+            let end = since + self.transport.head_timeout;
+            Box::pin(sleep_until(end.into()))
+        });
     }
 
     /// Whether the client's beginning, or the header block that is arriving, takes too long.
