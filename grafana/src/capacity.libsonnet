@@ -22,7 +22,7 @@ dashboard(
                [['max by (limit) (sluice_limit_used{@} / (sluice_limit{@} > 0))', '{{limit}}']]) + p.above(0.7, 0.85) + p.lines + p.most(1),
       p.series('File descriptors', 'Descriptors open, of all that the process may open. Each stream is one.', 'percentunit',
                [['process_open_fds{job="sluice", @} / process_max_fds{job="sluice", @}', '{{node}}']]) + p.above(0.7, 0.85) + p.lines + p.most(1),
-      p.provoked + p.series('Limits that were hit', 'Times that somebody was turned away or cut off, by limit.', 'ops',
+      p.provokedAs(['attempts_per_ip', 'connections']) + p.series('Limits that were hit', 'Times that somebody was turned away or cut off, by limit.', 'ops',
                [[p.rate('sluice_limit_hits_total', 'limit'), '{{limit}}']]) + p.above(1, 10),
     ], 8),
     p.row('Memory', [

@@ -17,9 +17,9 @@ dashboard(
         [p.rate('sluice_connections_closed_total'), 'ended'],
       ]),
       p.stacked('Ended, by reason', 'client_gone, max_age, poll_done and drain are as it should be. slow_consumer and transport_error are readers that do not read.', 'ops',
-                [[p.rate('sluice_connections_closed_total', 'reason'), '{{reason}}']]) + p.provoked,
+                [[p.rate('sluice_connections_closed_total', 'reason'), '{{reason}}']]) + p.provokedAs(['slow_consumer', 'drain']),
       p.stacked('Turned away, by reason', 'overload, unavailable and keys_unavailable count against the promise that everybody can connect. drain is told during a rollout. The others are the callers.', 'ops',
-                [[p.rate('sluice_connections_rejected_total', 'reason'), '{{reason}}']]) + p.provoked,
+                [[p.rate('sluice_connections_rejected_total', 'reason'), '{{reason}}']]) + p.provokedAs(['unauthorized', 'overload']),
     ], 8),
     p.row('How long, and how much', [
       p.series('Age at the end', 'How old streams were when they ended. Many that end at the same age: something in front cuts them, such as a timeout of 60 s.', 's', [
@@ -35,15 +35,15 @@ dashboard(
       p.series('Share that could not connect', 'Requests turned away with overload, unavailable or keys_unavailable, of all that should have opened. Promised is a thousandth at most.', 'percentunit', [
         ['sluice:slo_failures:ratio5m{#, slo="connect-availability"}', 'five minutes'],
         ['sluice:slo_failures:ratio1h{#, slo="connect-availability"}', 'an hour'],
-      ]) + p.above(0.001, 0.0144) + p.lines,
+      ]) + p.above(0.001, 0.0144) + p.lines + p.provoked,
     ]),
     p.row('Who is let in', [
       p.series('Not recognised or not allowed', 'By code. token_expired: clients that do not renew. invalid_token: another issuer, a changed key, or somebody who tries. keys_unavailable and broker_unavailable are ours.', 'ops',
-               [[p.rate('sluice_auth_failures_total', 'code'), '{{code}}']]) + p.provoked + p.above(1, 10),
+               [[p.rate('sluice_auth_failures_total', 'code'), '{{code}}']]) + p.provokedAs(['token_missing', 'invalid_token']) + p.above(1, 10),
       p.series('Limits that were hit', 'By limit. What each is, and what its caller is told: docs/limits.md.', 'ops',
-               [[p.rate('sluice_limit_hits_total', 'limit'), '{{limit}}']]) + p.provoked + p.above(1, 10),
-      p.series('Ended below HTTP', 'Sockets ended before or between requests. idle is as it should be, and silent are browsers and checks that connect and ask for nothing. head_timeout, crowd and resets in numbers are an attack, or a broken client.', 'ops',
-               [[p.rate('sluice_transport_ended_total', 'cause'), '{{cause}}']]) + p.above(1, 10),
+               [[p.rate('sluice_limit_hits_total', 'limit'), '{{limit}}']]) + p.provokedAs(['attempts_per_ip', 'connections']) + p.above(1, 10),
+      p.series('Ended below HTTP', 'Sockets ended before or between requests. idle is as it should be, and silent are browsers and checks that connect and ask for nothing. head_timeout are requests that begin and do not end, handshake_timeout the same of TLS: networks that lose packets, or clients that are far too slow. These, crowd and resets in numbers are an attack, or a broken client.', 'ops',
+               [[p.rate('sluice_transport_ended_total', 'cause'), '{{cause}}']]) + p.provokedAs(['silent', 'head_timeout']) + p.above(1, 10),
       p.series('Places of subjects', 'Places that nodes hold for limits.connections_per_subject. Streams let in uncounted: Redis was away.', 'short', [
         ['sum(sluice_leases{@})', 'places'],
         ['sum(increase(sluice_leases_skipped_total{@}[$__rate_interval]))', 'let in uncounted'],

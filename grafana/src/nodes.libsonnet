@@ -33,7 +33,7 @@ dashboard(
         [p.rate('sluice_connections_closed_total', '', 'reason="drain"'), 'ended by a drain'],
         [p.rate('sluice_connections_rejected_total', '', 'reason="drain"'), 'sent on by a drain'],
         [p.rate('sluice_connections_opened_total'), 'opened'],
-      ]),
+      ]) + p.provokedAs(['ended by a drain']),
     ]),
     p.row('Load', [
       p.series('CPU', 'Cores in use. Beside it, how busy the threads are: one that has no time left is the limit, not the sum.', 'none',
@@ -54,9 +54,9 @@ dashboard(
       p.series('Late, by node (99th percentile)', 'From publish to socket. A node that stands out is its own fault.', 's',
                [[p.quantile(0.99, 'sluice_delivery_latency_seconds', 'node'), '{{node}}']]) + p.above(0.1, 0.25) + p.lines,
       p.series('Turned away, by node', 'Only one node that turns callers away: its limit, or its way to Redis.', 'ops',
-               [[p.rate('sluice_connections_rejected_total', 'node'), '{{node}}']]) + p.above(1, 10),
+               [[p.rate('sluice_connections_rejected_total', 'node'), '{{node}}']]) + p.above(1, 10) + p.provoked,
       p.series('Slow consumers, by node', 'Streams closed since their readers did not read. All nodes: the readers, or what is in front.', 'ops',
-               [[p.rate('sluice_connections_closed_total', 'node', 'reason="slow_consumer"'), '{{node}}']]) + p.above(0.5, 5),
+               [[p.rate('sluice_connections_closed_total', 'node', 'reason="slow_consumer"'), '{{node}}']]) + p.above(0.5, 5) + p.provoked,
     ]),
   ]
 )

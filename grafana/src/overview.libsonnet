@@ -22,10 +22,10 @@ dashboard(
       + p.below(0, 0.25) + p.lines + { fieldConfig+: { defaults+: { min:: null } } },
       p.series('Burn rate over an hour', 'How many times faster than allowed the budget is used up. 1 lasts for just 30 days; from 6 somebody is woken within the hour, from 14.4 within minutes.', 'none',
                [['sluice:slo_failures:ratio1h{#} / on (slo) group_left () sluice:error_budget:ratio', '{{slo}}']])
-      + p.above(6, 14.4) + p.lines,
+      + p.above(6, 14.4) + p.lines + p.provokedAs(['connect-availability', 'resume-without-gap']),
     ], 6, widths=[4, 4, 4, 6, 6]),
     p.row('Whose fault is a late event? From left to right: the first that is not green', [
-      suspect('1 Redis: publish', 'One in a hundred publishes through the gateway takes longer than this to be appended by Redis. Red: Redis, or the way to it. (Publishers with their own connection see the same Redis.)', 's',
+      suspect('1 Redis: publish', 'One in a hundred publishes through the gateway takes longer than this to be appended by Redis. Red: Redis, or the way to it, or too few connections: sluice_limit_used{limit="redis_pool"} at sluice_limit. (Publishers with their own connection see the same Redis.)', 's',
               [[p.quantile(0.99, 'sluice_redis_command_duration_seconds', '', 'class="publish"'), '']], 0.025, 0.1),
       suspect('2 Redis: reads', 'The same for reading channels and for audits. Red with a green publish: large histories, or too few connections (redis.pool_size).', 's',
               [[p.quantile(0.99, 'sluice_redis_command_duration_seconds', '', 'class=~"read|audit"'), '']], 0.025, 0.1),
@@ -61,7 +61,7 @@ dashboard(
       p.series('6 readers behind', 'The share of streams that are more than 100 events behind. All nodes together: the readers; one node: its network.', 'percentunit',
                [['sum by (node) (sluice_clients_lagging{@}) / (sum by (node) (sluice_connections{@}) > 0)', '{{node}}']]) + p.above(0.01, 0.05) + p.lines,
       p.series('Read from history', 'Channels read from history, by cause. An event that was lost on its way and read from history is in no latency: gap, audit, overflow and suspect show that there were some, reconnect that a connection was lost.', 'ops',
-               [[p.rate('sluice_syncs_total', 'cause'), '{{cause}}']]) + p.provoked,
+               [[p.rate('sluice_syncs_total', 'cause'), '{{cause}}']]) + p.provokedAs(['gap', 'reconnect']),
     ]),
     p.row('Traffic', [
       p.series('Streams', 'Streams that are open, and how many the nodes accept together.', 'short', [
@@ -73,9 +73,9 @@ dashboard(
         [p.rate('sluice_events_delivered_total'), 'delivered'],
       ]),
       p.series('Turned away', 'Requests for a stream that were turned away, by reason. What unauthorized, forbidden, origin, bad_request and limit are, the caller can mend; the rest is ours.', 'ops',
-               [[p.rate('sluice_connections_rejected_total', 'reason'), '{{reason}}']]) + p.above(1, 10) + p.provoked,
+               [[p.rate('sluice_connections_rejected_total', 'reason'), '{{reason}}']]) + p.above(1, 10) + p.provokedAs(['unauthorized', 'overload']),
       p.series('Promises taken back', 'Resets told to readers: what they missed could not be given to them. rollback, failover and state_lost are events that Redis lost.', 'ops',
-               [[p.rate('sluice_resets_told_total', 'reason'), '{{reason}}']]) + p.above(0.01, 1) + p.provoked,
+               [[p.rate('sluice_resets_told_total', 'reason'), '{{reason}}']]) + p.above(0.01, 1) + p.provokedAs(['trimmed', 'state_lost']),
     ]),
     p.row('State', [
       p.stat('Nodes that answer', 'Nodes that Prometheus reaches.', 'none', [['sum(up{job="sluice", @})', '']]) + p.below(1, 2),
@@ -84,7 +84,7 @@ dashboard(
       p.stat('Canaries that fail', 'Probes of the canary that failed, of all within five minutes.', 'percentunit',
              [['sum(rate(sluice_canary_probes_total{@, outcome!="ok"}[5m])) / (sum(rate(sluice_canary_probes_total{@}[5m])) > 0)', '']]) + p.above(0.05, 0.5) + p.provoked,
       p.stat('Alerts that fire', 'Alerts of Sluice that fire in this Prometheus. Each has a runbook: docs/runbooks/.', 'none',
-             [['count(ALERTS{alertname=~"Sluice.+", alertstate="firing"}) or vector(0)', '']]) + p.above(1, 3),
+             [['count(ALERTS{alertname=~"Sluice.+", alertstate="firing"}) or vector(0)', '']]) + p.above(1, 3) + p.provoked,
       p.stat('Versions', 'Versions that run, and builds of them. More than one: a rollout is under way.', 'none',
              [['count(count by (version, commit) (sluice_build_info{@}))', '']]) + p.above(2, 3),
     ], 4),

@@ -120,6 +120,8 @@ local panel(type, title, description, unit, list) = {
 
   // For the verifier: its play provokes what is shown here, so that a line at 0 is no answer.
   provoked:: { provoked: true },
+  // The same, of these lines alone, by their legends, where others rise whatever goes wrong; `a|b` is either.
+  provokedAs(legends):: { provoked: legends },
 
   // Panels side by side, all of one height and, unless told, width; a closed row is opened with a click.
   row(title, panels, height=7, closed=false, widths=null):: {

@@ -20,7 +20,7 @@ dashboard(
         [p.rate('sluice_gaps_found_total'), 'gaps'],
         [p.rate('sluice_audit_findings_total'), 'audit findings'],
         [p.rate('sluice_syncs_total', '', 'cause="reconnect"'), 'channels read after a reconnect'],
-      ]) + p.provoked + p.above(0.1, 1),
+      ]) + p.provokedAs(['gaps', 'channels read after a reconnect']) + p.above(0.1, 1),
     ]),
     p.row('Commands', [
       p.series('How long (99th percentile)', 'Round trips by class of command. All classes: Redis, or the network. read alone: large histories. publish alone: a slow disk with appendfsync always.', 's',
@@ -39,11 +39,11 @@ dashboard(
         ['max by (limit) (sluice_limit_used{@, limit=~"redis_pool|.*_in_flight|backfills"} / (sluice_limit{@} > 0))', '{{limit}}'],
       ]) + p.above(0.7, 0.9) + p.lines + p.most(1),
       p.stacked('Publishes over HTTP', 'unavailable: Redis did not answer.', 'ops',
-                [[p.rate('sluice_published_total', 'outcome'), '{{outcome}}']]),
+                [[p.rate('sluice_published_total', 'outcome'), '{{outcome}}']]) + p.provokedAs(['refused', 'forbidden', 'unavailable']),
     ]),
     p.row('Canary', [
       p.stacked('Probes', 'Each node publishes to a channel of its own and reads it back through its own listener. publish_failed: Redis. timeout: the way back. stream_failed: the node takes no streams.', 'ops',
-                [[p.rate('sluice_canary_probes_total', 'outcome'), '{{outcome}}']]),
+                [[p.rate('sluice_canary_probes_total', 'outcome'), '{{outcome}}']]) + p.provokedAs(['publish_failed|timeout']),
       p.series('How long (99th percentile)', 'From publish until it is read back, by node.', 's',
                [[p.quantile(0.99, 'sluice_canary_latency_seconds', 'node'), '{{node}}']]) + p.above(0.1, 0.25) + p.lines,
       p.heatmap('How long, all of it', 'Probes that came back, by how long they took.', 's',

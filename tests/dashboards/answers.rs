@@ -1,6 +1,6 @@
 //! Whether queries are answered: by numbers, from metrics that a node exports or a rule records.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
 use serde_json::Value;
@@ -76,36 +76,31 @@ pub async fn complaints(
     seconds: u64,
 ) -> (usize, Vec<String>) {
     let (mut asked, mut complaints) = (0, Vec::new());
-    let mut risen = BTreeSet::new();
+    let mut risen: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     let annotations = list(&dashboard["annotations"]["list"]).iter();
-    let mut all: Vec<(String, String, bool)> = annotations
+    let mut all: Vec<(String, &Value, bool)> = annotations
         .map(|one| {
             let name = format!("{}: annotation", text(&dashboard["uid"]));
-            (name, text(&one["expr"]).to_owned(), false)
+            (name, one, false)
         })
         .collect();
     for panel in panels::panels(dashboard) {
         let may_be_empty = panel.get("mayBeEmpty").is_some();
-        let queries = panels::queries(panel).into_iter();
-        all.extend(queries.map(|query| {
-            (
-                panels::name(dashboard, panel),
-                query.to_owned(),
-                may_be_empty,
-            )
-        }));
+        let targets = list(&panel["targets"]).iter();
+        all.extend(targets.map(|target| (panels::name(dashboard, panel), target, may_be_empty)));
     }
-    for (name, query, may_be_empty) in all {
+    for (name, target, may_be_empty) in all {
+        let query = text(&target["expr"]);
         asked += 1;
-        for word in unknown(&query, known) {
+        for word in unknown(query, known) {
             complaints.push(format!("{name}: no node exports {word}"));
         }
-        let query = substituted(&query);
+        let query = substituted(query);
         let wrong = match prometheus.lately(&query, seconds).await {
             Ok(series) => {
-                if rises(&series) {
-                    risen.insert(name.clone());
-                }
+                let legends = risen.entry(name.clone()).or_default();
+                let format = text(&target["legendFormat"]);
+                legends.extend(rising(&series).map(|one| legend(format, &one["metric"])));
                 not_numbers(&series, may_be_empty)
             }
             Err(error) => Some(format!("{error:#}")),
@@ -114,20 +109,48 @@ pub async fn complaints(
     }
     for panel in panels::panels(dashboard) {
         let name = panels::name(dashboard, panel);
-        if panel.get("provoked").is_some() && !risen.contains(&name) {
-            complaints.push(format!("{name}: stays at 0, and was provoked"));
-        }
+        let lines = risen.remove(&name).unwrap_or_default();
+        let flat = unrisen(&panel["provoked"], &lines).into_iter();
+        complaints.extend(flat.map(|line| format!("{name}: {line} stays at 0, and was provoked")));
     }
     (asked, complaints)
 }
 
-/// Whether any value is above 0.
-fn rises(series: &[Value]) -> bool {
-    let mut values = series.iter().flat_map(|one| list(&one["values"]));
-    values.any(|value| {
-        text(&value[1])
-            .parse::<f64>()
-            .is_ok_and(|number| number > 0.0)
+/// What a panel's mark says is provoked and is not among the lines that rose: any line at all, or those of a list.
+fn unrisen(mark: &Value, risen: &BTreeSet<String>) -> Vec<String> {
+    let is_flat = |legend: &&str| !legend.split('|').any(|either| risen.contains(either));
+    match mark {
+        Value::Null => Vec::new(),
+        Value::Bool(true) if risen.is_empty() => vec!["all of it".to_owned()],
+        Value::Bool(true) => Vec::new(),
+        Value::Array(legends) if !legends.is_empty() => {
+            let flat = legends.iter().map(text).filter(is_flat);
+            flat.map(|legend| format!("{legend:?}")).collect()
+        }
+        Value::Bool(false)
+        | Value::Number(_)
+        | Value::String(_)
+        | Value::Array(_)
+        | Value::Object(_) => vec![format!("{mark}, which is no mark,")],
+    }
+}
+
+/// The series with a value above 0.
+fn rising(series: &[Value]) -> impl Iterator<Item = &Value> {
+    let above = |value: &Value| {
+        let number = text(&value[1]).parse::<f64>();
+        number.is_ok_and(|number| number > 0.0)
+    };
+    series
+        .iter()
+        .filter(move |one| list(&one["values"]).iter().any(above))
+}
+
+/// How Grafana calls a series.
+fn legend(format: &str, labels: &Value) -> String {
+    let labels = labels.as_object().into_iter().flatten();
+    labels.fold(format.to_owned(), |legend, (name, value)| {
+        legend.replace(&format!("{{{{{name}}}}}"), text(value))
     })
 }
 

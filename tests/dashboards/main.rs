@@ -9,6 +9,7 @@ mod pictures;
 mod play;
 mod prometheus;
 mod runbooks;
+mod strangers;
 
 use std::{collections::BTreeSet, path::PathBuf, time::Duration};
 
@@ -129,7 +130,7 @@ async fn broken_dashboards_are_found_out(
     prometheus: &Prometheus,
     known: &BTreeSet<String>,
 ) -> Result<()> {
-    let breaks: [(&str, Break); 10] = [
+    let breaks: [(&str, Break); 11] = [
         ("no node exports sluice_conections", |panel| {
             panel["targets"][0]["expr"] = json!("sum(sluice_conections{node=~\"$node\"})");
         }),
@@ -140,10 +141,14 @@ async fn broken_dashboards_are_found_out(
             panel["targets"][0]["expr"] = json!("0 * sum(sluice_connections) / 0")
         }),
         ("stays at 0", |panel| {
-            panel["provoked"] = json!("Nothing provokes this.");
+            panel["provoked"] = json!(true);
             for target in panel["targets"].as_array_mut().into_iter().flatten() {
                 target["expr"] = json!("0 * sum(sluice_connections)");
             }
+        }),
+        ("\"ended|closed\" stays at 0", |panel| {
+            panel["provoked"] = json!(["opened", "ended|closed"]);
+            panel["targets"][1]["expr"] = json!("0 * sum(sluice_connections)");
         }),
         ("parse error", |panel| {
             panel["targets"][0]["expr"] = json!("sum(sluice_connections")

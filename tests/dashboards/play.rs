@@ -19,7 +19,7 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
-use crate::prometheus::Prometheus;
+use crate::{prometheus::Prometheus, strangers};
 
 const PLACES: usize = 24;
 const READERS: usize = 18;
@@ -34,6 +34,8 @@ const SLOW: &str = "slow";
 const OVER_A_LIMIT: usize = 70 * 1024;
 const BIG: usize = 48 * 1024;
 const MOST_BIG: usize = 2000;
+/// Begins as an event does, and is none.
+const MALFORMED: &str = "sluice/1 nowhere";
 const SECRET: &str = "a secret of the dashboards, of 32 bytes and more";
 
 /// The parts; load goes on until it is dropped.
@@ -71,6 +73,7 @@ impl Play {
         let guarded = settings()
             .with("SLUICE__AUTH__MODE", "jwt")
             .with("SLUICE__AUTH__JWT__SECRET", SECRET)
+            .with("SLUICE__HTTP__HEAD_TIMEOUT", "1s")
             .with("SLUICE__LIMITS__ATTEMPTS_PER_IP_PER_SECOND", "5");
         nodes.push(lab.node("n2", &proxy.redis_url(), guarded).await?);
         let prometheus = Prometheus::start(lab.dir(), &nodes).await?;
@@ -116,6 +119,8 @@ impl Play {
     /// Everything that can go wrong, once.
     pub async fn all_faults(&mut self, prometheus: &Prometheus) -> Result<()> {
         self.callers_are_turned_away().await?;
+        self.sockets_ask_for_nothing().await?;
+        self.a_publisher_breaks_the_format().await?;
         self.histories_are_lost().await?;
         self.a_reader_does_not_read().await?;
         self.messages_are_lost().await?;
@@ -175,6 +180,35 @@ impl Play {
             hidden.head.status
         );
         Ok(())
+    }
+
+    /// One says nothing at all, and one half of a head.
+    async fn sockets_ask_for_nothing(&self) -> Result<()> {
+        let addr = self.nodes[2].http();
+        let (silent, half) = tokio::join!(
+            strangers::answer_to(addr, b""),
+            strangers::answer_to(addr, b"GET /v1/ev")
+        );
+        let (silent, half) = (silent?, half?);
+        ensure!(silent.is_empty(), "silence is answered with {silent}");
+        ensure!(
+            half.starts_with("HTTP/1.1 408 "),
+            "half a head is answered with {half}"
+        );
+        for cause in ["silent", "head_timeout"] {
+            self.grows(2, "sluice_transport_ended_total", "cause", cause)
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// Something other than an event comes on the topic of a channel that has readers.
+    async fn a_publisher_breaks_the_format(&self) -> Result<()> {
+        let topic = self.publisher.topic("room.0")?;
+        let heard: u64 = self.redis.command(&["PUBLISH", &topic, MALFORMED]).await?;
+        ensure!(heard > 0, "nobody is subscribed to {topic}");
+        self.grows(0, "sluice_events_dropped_total", "reason", "malformed")
+            .await
     }
 
     /// One channel's history is trimmed and another's state deleted while their readers are away.

@@ -16,6 +16,8 @@ const PARTS: [&str; 5] = [
     "What to do",
     "When to ignore",
 ];
+/// How names of cases end in which nothing happens.
+const IDLE: &str = "without traffic";
 const URL: &str = "https://sluice.example/docs/runbooks/";
 
 /// One alert: the lines of its rule, each a key and a value.
@@ -56,45 +58,133 @@ fn alerts() -> Result<Vec<Rule>> {
     Ok(alerts)
 }
 
-/// The alerts that tests expect to fire, as name, severity and window; and those expected to be silent.
-fn tested() -> Result<(BTreeSet<String>, BTreeSet<String>)> {
-    let (mut fires, mut silent) = (BTreeSet::new(), BTreeSet::new());
+/// What a test expects of one alert.
+#[derive(Default)]
+struct Case {
+    alert: String,
+    /// Nothing happens in it, as its name says.
+    idle: bool,
+    /// The rules that fire, as name, severity and window.
+    fires: BTreeSet<String>,
+}
+
+fn cases() -> Result<Vec<Case>> {
+    let mut cases: Vec<Case> = Vec::new();
     for entry in fs::read_dir(root().join("grafana/tests"))? {
-        let text = fs::read_to_string(entry?.path())?;
-        let mut name = String::new();
-        for line in text.lines() {
-            if let Some(of) = value(line, "alertname") {
-                of.clone_into(&mut name);
-            } else if value(line, "exp_alerts") == Some("[]") {
-                silent.insert(name.clone());
-            } else if let Some(labels) = value(line, "exp_labels") {
+        let mut idle = false;
+        for line in fs::read_to_string(entry?.path())?.lines() {
+            if let Some(name) = value(line, "name") {
+                idle = name.ends_with(IDLE);
+            } else if let Some(alert) = value(line, "alertname") {
+                let alert = alert.to_owned();
+                let fires = BTreeSet::new();
+                cases.push(Case { alert, idle, fires });
+            } else if let (Some(labels), Some(case)) = (value(line, "exp_labels"), cases.last_mut())
+            {
                 let label = |key: &str| {
-                    let labels = labels.trim_matches(['{', '}']).split(", ");
-                    labels
-                        .filter_map(|one| value(one, key))
-                        .next()
-                        .unwrap_or_default()
+                    let mut labels = labels.trim_matches(['{', '}']).split(", ");
+                    labels.find_map(|one| value(one, key)).unwrap_or_default()
                 };
-                fires.insert(format!("{name} {} {}", label("severity"), label("window")));
+                let (severity, window) = (label("severity"), label("window"));
+                let rule = format!("{} {severity} {window}", case.alert);
+                case.fires.insert(rule);
             }
         }
     }
-    Ok((fires, silent))
+    ensure!(cases.len() > 100, "only {} cases", cases.len());
+    Ok(cases)
+}
+
+/// What no case sees of an alert.
+fn unseen(alert: &Rule, cases: &[Case]) -> Vec<String> {
+    let of = |key: &str| alert.get(key).map(String::as_str).unwrap_or_default();
+    let name = of("alert");
+    let rule = format!("{name} {} {}", of("severity"), of("window"));
+    let about: Vec<&Case> = cases.iter().filter(|case| case.alert == name).collect();
+    let seen = |wanted: &dyn Fn(&Case) -> bool| about.iter().any(|case| wanted(case));
+    let checks = [
+        (seen(&|case| case.fires.contains(&rule)), "fire"),
+        (
+            seen(&|case| !case.idle && !case.fires.contains(&rule)),
+            "silent although something happens",
+        ),
+        (
+            seen(&|case| case.idle && case.fires.is_empty()),
+            "silent without traffic",
+        ),
+    ];
+    checks
+        .into_iter()
+        .filter(|(is_seen, _)| !is_seen)
+        .map(|(_, what)| format!("no test sees {rule} {what}"))
+        .collect()
 }
 
 #[test]
 fn every_alert_is_tested_for_firing_and_for_silence() -> Result<()> {
-    let (fires, silent) = tested()?;
+    let cases = cases()?;
+    let complaints: Vec<String> = alerts()?
+        .iter()
+        .flat_map(|alert| unseen(alert, &cases))
+        .collect();
+    none(&complaints)
+}
+
+#[test]
+fn an_alert_without_a_case_is_found_out() -> Result<()> {
+    let named = |alert: &Rule| {
+        alert
+            .get("alert")
+            .is_some_and(|name| name == "SluiceRedisAway")
+    };
+    let alert = alerts()?.into_iter().find(named).context("the alert")?;
+    let fault = |case: &Case| !case.idle && case.fires.is_empty();
+    type Left = fn(&Case) -> bool;
+    let kept: [(&str, Left); 3] = [
+        ("fire", |case| case.fires.is_empty()),
+        ("silent although something happens", |case| {
+            case.idle || !case.fires.is_empty()
+        }),
+        ("silent without traffic", |case| !case.idle),
+    ];
+    ensure!(cases()?.iter().any(fault), "no case to leave out");
+    for (lack, left) in kept {
+        let cases: Vec<Case> = cases()?.into_iter().filter(left).collect();
+        let rule = "SluiceRedisAway page ";
+        assert_eq!(
+            unseen(&alert, &cases),
+            [format!("no test sees {rule} {lack}")]
+        );
+    }
+    Ok(())
+}
+
+/// An alert whose metrics are not there is silent whatever it says: cases without traffic have those of all rules.
+#[test]
+fn cases_without_traffic_have_every_metric_of_the_rules() -> Result<()> {
     let mut complaints = Vec::new();
-    for alert in alerts()? {
-        let of = |key: &str| alert.get(key).map(String::as_str).unwrap_or_default();
-        let name = of("alert");
-        let rule = format!("{name} {} {}", of("severity"), of("window"));
-        if !fires.contains(&rule) {
-            complaints.push(format!("no test sees {rule} fire"));
-        }
-        if !silent.contains(name) {
-            complaints.push(format!("no test sees {name} silent"));
+    for path in rule_files()? {
+        let rules = fs::read_to_string(&path)?;
+        let words = rules.split(|c: char| !(c.is_ascii_alphanumeric() || "_:".contains(c)));
+        let metrics: BTreeSet<&str> = words
+            .filter(|word| {
+                *word == "up" || word.starts_with("sluice_") || word.starts_with("process_")
+            })
+            .collect();
+        ensure!(metrics.len() > 3, "only {metrics:?}");
+        let name = path.file_name().context("a file's name")?;
+        let tests = fs::read_to_string(root().join("grafana/tests").join(name))?;
+        let idle: String = tests
+            .split("\n  - name: ")
+            .filter(|case| {
+                let title = case.lines().next().unwrap_or_default();
+                title.trim_matches('"').ends_with(IDLE)
+            })
+            .collect();
+        for metric in metrics {
+            if !idle.contains(&format!("'{metric}{{")) {
+                complaints.push(format!("no case without traffic has {metric}"));
+            }
         }
     }
     none(&complaints)
