@@ -82,6 +82,7 @@ impl Operated {
     /// Starts its program with the file that it has, and waits until it answers.
     pub async fn run(&mut self) -> Result<()> {
         self.forget_shared();
+        let loaded = self.loaded();
         let child = match self.kind {
             Kind::Nginx => self.spawn(self.nginx())?,
             Kind::Haproxy => self.spawn(self.haproxy())?,
@@ -94,9 +95,19 @@ impl Operated {
             if let Some(status) = self.present_mut()?.try_wait()? {
                 bail!("{:?} ended before it worked: {status}", self.kind);
             }
-            Ok(passes_on(self.plain).await.then_some(()))
+            // HAProxy's workers serve before their master listens to signals: one that comes too early is lost.
+            let pid = self.pid()?;
+            let is_up = self.kind != Kind::Haproxy
+                || (self.loaded() > loaded && process::state(pid)? == 'S');
+            Ok((is_up && passes_on(self.plain).await).then_some(()))
         })
         .await
+    }
+
+    /// How often HAProxy's master has said that it is up.
+    fn loaded(&self) -> usize {
+        let log = fs::read_to_string(self.folder.with_extension("log")).unwrap_or_default();
+        log.matches("Loading success").count()
     }
 
     /// Takes `node` out of its file and has it read the file again: gives the moment just before, once it has done so.
