@@ -15,6 +15,8 @@ pub const GOAWAY: u8 = 7;
 pub const WINDOW_UPDATE: u8 = 8;
 pub const CONTINUATION: u8 = 9;
 
+pub const END_HEADERS: u8 = 4;
+
 const HEAD_BYTES: usize = 9;
 const ACK: u8 = 1;
 

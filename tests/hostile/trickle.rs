@@ -26,7 +26,7 @@ use tokio::{
 };
 
 use crate::{
-    frames::{HEADERS, PREFACE, SETTINGS, frame},
+    frames::{END_HEADERS, HEADERS, PREFACE, SETTINGS, frame},
     ground::{Ground, MIB},
     stage::PATIENCE,
 };
@@ -37,7 +37,7 @@ const SOCKETS: usize = 2_500;
 const AT_ONCE: usize = 2_000;
 /// One byte each.
 const TICK: Duration = Duration::from_secs(1);
-/// How long a head, a body or an unanswered PING may take here.
+/// How long a head or a body may take here. An unanswered PING must not be what ends one: `http.keep_alive` is far longer.
 const LIMIT: &str = "2s";
 /// What 2,000 of them may cost.
 const CAP: u64 = 160 * MIB;
@@ -57,8 +57,10 @@ enum Kind {
     Chunks,
     /// The preface of HTTP/2, a byte at a time.
     Preface,
-    /// A frame of HTTP/2 without an end, and no answer to a PING.
+    /// HTTP/2's HEADERS without an end, with more to follow.
     Frame,
+    /// The same as the last of its block.
+    LastFrame,
     /// What begins as TLS does.
     Tls,
     /// Reads its stream a byte at a time.
@@ -68,13 +70,14 @@ enum Kind {
 }
 
 impl Kind {
-    const ALL: [Kind; 9] = [
+    const ALL: [Kind; 10] = [
         Kind::Silent,
         Kind::Head,
         Kind::Body,
         Kind::Chunks,
         Kind::Preface,
         Kind::Frame,
+        Kind::LastFrame,
         Kind::Tls,
         Kind::Stream,
         Kind::Page,
@@ -89,6 +92,7 @@ impl Kind {
             | Kind::Chunks
             | Kind::Preface
             | Kind::Frame
+            | Kind::LastFrame
             | Kind::Tls => true,
             Kind::Stream | Kind::Page => false,
         }
@@ -115,8 +119,13 @@ impl Kind {
             Kind::Body => (post("Content-Length: 60000"), b"x".to_vec()),
             Kind::Chunks => (post("Transfer-Encoding: chunked"), b"1\r\nx\r\n".to_vec()),
             Kind::Preface => (PREFACE[..12].to_vec(), PREFACE[12..].to_vec()),
-            Kind::Frame => {
-                let head = frame(HEADERS, 0, 1, &[0; 16_000]);
+            Kind::Frame | Kind::LastFrame => {
+                let flags = if self == Kind::LastFrame {
+                    END_HEADERS
+                } else {
+                    0
+                };
+                let head = frame(HEADERS, flags, 1, &[0; 16_000]);
                 let begun = [PREFACE, &frame(SETTINGS, 0, 0, b""), &head[..9]].concat();
                 (begun, vec![0])
             }
@@ -160,7 +169,7 @@ async fn trickle(window: Duration) {
     lab::run(Weight::Heavy, window + Duration::from_secs(90), async |lab| {
         let settings = NodeSettings::default()
             .with("SLUICE__HTTP__HEAD_TIMEOUT", LIMIT)
-            .with("SLUICE__HTTP__KEEP_ALIVE", LIMIT);
+            .with("SLUICE__HTTP__KEEP_ALIVE", "10m");
         let ground = Ground::new(lab, &settings).await?;
         let tally = Arc::new(Tally::default());
         let (over, until) = watch::channel(false);

@@ -1,8 +1,8 @@
 //! Requests over HTTP/2 whose frames are sound and whose fields are not.
 
-use super::http2::{END_HEADERS, END_STREAM, WHOLE, head, literal, opened, pinged};
+use super::http2::{END_STREAM, WHOLE, head, literal, opened, pinged};
 use super::{Case, Expect, REFUSED, TAKEN};
-use crate::frames::{DATA, HEADERS, frame};
+use crate::frames::{DATA, END_HEADERS, HEADERS, frame};
 
 /// A header field.
 type Field<'a> = (&'a [u8], &'a [u8]);
