@@ -81,7 +81,7 @@ impl Prometheus {
         Ok(data["result"].as_array().cloned().unwrap_or_default())
     }
 
-    /// The series of a query over the last `seconds`, a value every 2 s.
+    /// The series of a query over the last `seconds`, as many values as there are scrapes: what lasted for one of them is there.
     pub async fn lately(&self, query: &str, seconds: u64) -> Result<Vec<Value>> {
         let now = std::time::SystemTime::now()
             .duration_since(std::time::UNIX_EPOCH)?
@@ -90,7 +90,7 @@ impl Prometheus {
             ("query", query),
             ("start", &(now - seconds).to_string()),
             ("end", &now.to_string()),
-            ("step", "2"),
+            ("step", PACE),
         ];
         let data = self.api("query_range", &parameters).await?;
         Ok(data["result"].as_array().cloned().unwrap_or_default())
