@@ -363,7 +363,7 @@ async fn the_layer_of_dependencies_has_the_whole_workspace() -> Result<()> {
     let (build, _) = text.split_once("\nFROM scratch").context("stages")?;
     ensure!(
         build.contains("\nARG REVISION=unknown\n")
-            && build.contains(" && export SLUICE_COMMIT=\"${REVISION:0:12}\" \\\n && cargo build "),
+            && build.contains(" && SLUICE_COMMIT=$(printf %.12s \"${REVISION}\") cargo build "),
         "the program is not told the revision that the labels have"
     );
     ensure!(
