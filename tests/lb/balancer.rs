@@ -333,12 +333,8 @@ impl<'a> Place<'a> {
     }
 
     fn run(&self, kind: Kind, config: &Path, log: &Path) -> Result<Child> {
-        let mut command = match kind {
-            Kind::Nginx => {
-                let mut command = Command::new("nginx");
-                command.arg("-e").arg(log).arg("-c").arg(config);
-                command
-            }
+        let command = match kind {
+            Kind::Nginx => nginx_with(config, log),
             Kind::Haproxy => {
                 let mut command = Command::new("haproxy");
                 command.arg("-db").arg("-f").arg(config);
@@ -350,27 +346,39 @@ impl<'a> Place<'a> {
                 command.arg("-c").arg(config);
                 command
             }
-            Kind::Caddy => {
-                let mut command = Command::new("caddy");
-                command.args(["run", "--adapter", "caddyfile", "--config"]);
-                command.arg(config);
-                // It keeps files of its own.
-                command
-                    .env("HOME", &self.folder)
-                    .env("XDG_DATA_HOME", &self.folder)
-                    .env("XDG_CONFIG_HOME", &self.folder);
-                command
-            }
+            Kind::Caddy => caddy("run", config, &self.folder),
         };
-        let file = fs::OpenOptions::new().create(true).append(true).open(log)?;
-        command
-            .stdin(Stdio::null())
-            .stderr(file.try_clone()?)
-            .stdout(file)
-            .kill_on_drop(true)
-            .spawn()
-            .with_context(|| format!("starting {kind:?}: `scripts/lb` installs it"))
+        spawn(kind, command, log)
     }
+}
+
+pub fn nginx_with(config: &Path, log: &Path) -> Command {
+    let mut command = Command::new("nginx");
+    command.arg("-e").arg(log).arg("-c").arg(config);
+    command
+}
+
+/// Caddy is told what to do by words; it keeps files of its own in `folder`.
+pub fn caddy(order: &str, config: &Path, folder: &Path) -> Command {
+    let mut command = Command::new("caddy");
+    command.args([order, "--adapter", "caddyfile", "--config"]);
+    command.arg(config);
+    for variable in ["HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME"] {
+        command.env(variable, folder);
+    }
+    command
+}
+
+/// Starts `command`, which ends with the test, and writes what it says behind what `log` has.
+pub fn spawn(kind: Kind, mut command: Command, log: &Path) -> Result<Child> {
+    let file = fs::OpenOptions::new().create(true).append(true).open(log)?;
+    command
+        .stdin(Stdio::null())
+        .stderr(file.try_clone()?)
+        .stdout(file)
+        .kill_on_drop(true)
+        .spawn()
+        .with_context(|| format!("starting {kind:?}: `scripts/lb` installs it"))
 }
 
 /// Envoy's program inside the Python package that scripts/setup installs.

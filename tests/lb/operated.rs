@@ -5,7 +5,6 @@ use std::{
     fs,
     net::SocketAddr,
     path::{Path, PathBuf},
-    process::Stdio,
     time::{Duration, Instant},
 };
 
@@ -19,7 +18,7 @@ use sluice_e2e::{
 use tokio::process::{Child, Command};
 
 use crate::{
-    balancer::{Kind, Place, SHIPPED_IDLE, Upstream, envoy, passes_on},
+    balancer::{Kind, Place, SHIPPED_IDLE, Upstream, caddy, envoy, nginx_with, passes_on, spawn},
     edited::{Limit, limited, process_limits, without},
     listening::listens,
 };
@@ -106,7 +105,7 @@ impl Operated {
 
     /// How often HAProxy's master has said that it is up.
     fn loaded(&self) -> usize {
-        let log = fs::read_to_string(self.folder.with_extension("log")).unwrap_or_default();
+        let log = fs::read_to_string(self.log()).unwrap_or_default();
         log.matches("Loading success").count()
     }
 
@@ -240,10 +239,7 @@ impl Operated {
     }
 
     fn nginx(&self) -> Command {
-        let mut command = Command::new("nginx");
-        command.arg("-e").arg(self.folder.with_extension("log"));
-        command.arg("-c").arg(&self.config);
-        command
+        nginx_with(&self.config, &self.log())
     }
 
     /// With a master, as in the package's unit.
@@ -254,14 +250,7 @@ impl Operated {
     }
 
     fn caddy(&self, order: &str) -> Command {
-        let mut command = Command::new("caddy");
-        command.args([order, "--adapter", "caddyfile", "--config"]);
-        command.arg(&self.config);
-        // It keeps files of its own.
-        for variable in ["HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME"] {
-            command.env(variable, &self.folder);
-        }
-        command
+        caddy(order, &self.config, &self.folder)
     }
 
     /// The first one chooses a number by which those after it find it.
@@ -286,16 +275,12 @@ impl Operated {
         Ok(command)
     }
 
-    fn spawn(&self, mut command: Command) -> Result<Child> {
-        let log = self.folder.with_extension("log");
-        let log = fs::OpenOptions::new().create(true).append(true).open(log)?;
-        command
-            .stdin(Stdio::null())
-            .stderr(log.try_clone()?)
-            .stdout(log)
-            .kill_on_drop(true)
-            .spawn()
-            .with_context(|| format!("starting {:?}: `scripts/lb` installs it", self.kind))
+    fn log(&self) -> PathBuf {
+        self.folder.with_extension("log")
+    }
+
+    fn spawn(&self, command: Command) -> Result<Child> {
+        spawn(self.kind, command, &self.log())
     }
 
     /// Takes away what an Envoy shares with the one after it, which it leaves behind.
